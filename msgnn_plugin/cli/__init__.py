@@ -1,0 +1,1 @@
+"""The `basicsr` command, one file a sub-command."""

@@ -1,0 +1,45 @@
+"""Entry point of the `basicsr` command (alias `msgnn`): finds the sub-command, runs it, turns errors into one sentence."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+SUBCOMMANDS = ("train", "test", "restore", "lmdb", "doctor")
+# What bad input raises. Anything else is a fault of ours and keeps its traceback.
+USER_ERRORS = (ValueError, TypeError, OSError, RuntimeError, ImportError)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser with every sub-command added."""
+    parser = argparse.ArgumentParser(prog="basicsr", description="Image deraining inside BasicSR: train, test, restore.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in SUBCOMMANDS:
+        module = importlib.import_module(f"msgnn_plugin.cli.{name}")
+        command = commands.add_parser(module.NAME, help=module.HELP, description=module.HELP)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one sub-command.
+
+    Args:
+        argv: Arguments after the program's name; None means ``sys.argv[1:]``.
+
+    Returns:
+        The exit code: 0 fine, 1 some inputs failed, 2 wrong usage or input, 130 interrupted.
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except KeyboardInterrupt:
+        print(f"basicsr {args.command}: interrupted.", file=sys.stderr)
+        return 130
+    except USER_ERRORS as error:
+        if os.environ.get("MSGNN_TRACEBACK") == "1":
+            raise
+        print(f"basicsr {args.command}: error: {error}", file=sys.stderr)
+        return 2
