@@ -1,0 +1,6 @@
+"""Building blocks that know no whole network."""
+
+from msgnn_plugin.layers.patch_graph import GraphAggregator
+from msgnn_plugin.layers.resize import gaussian_pyramid, pad_to_side, pyramid_down
+
+__all__ = ["GraphAggregator", "gaussian_pyramid", "pad_to_side", "pyramid_down"]

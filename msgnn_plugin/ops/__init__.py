@@ -1,0 +1,7 @@
+"""The three ops of the patch graph: plain PyTorch behind `torch.library` schemas that compiled kernels can take over."""
+
+from msgnn_plugin.ops.patch_aggregate import patch_aggregate
+from msgnn_plugin.ops.patch_difference import patch_difference
+from msgnn_plugin.ops.patch_knn import centred_window_origin, patch_knn
+
+__all__ = ["centred_window_origin", "patch_aggregate", "patch_difference", "patch_knn"]

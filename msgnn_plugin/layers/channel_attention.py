@@ -1,0 +1,93 @@
+"""Channel attentions compared in Table 2 of the MSGNN paper: gated channel transformation, ECA, squeeze and excitation."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+EPSILON = 1e-5
+
+
+class GatedChannelTransformation(nn.Module):
+    """Gate each channel by its l2 energy relative to the other channels.
+
+    Paper: Yang et al., "Gated Channel Transformation for Visual Recognition" (CVPR 2020). The gate is 1 at initialisation.
+
+    Args:
+        num_feat: Number of channels C.
+    """
+
+    def __init__(self, num_feat: int) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.ones(1, num_feat, 1, 1))
+        self.gamma = nn.Parameter(torch.zeros(1, num_feat, 1, 1))
+        self.beta = nn.Parameter(torch.zeros(1, num_feat, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate a map. Shape: (B, C, H, W) -> same."""
+        # A sum over all pixels leaves half precision's range.
+        energy = self.alpha * (x.float().square().sum(dim=(2, 3), keepdim=True) + EPSILON).sqrt()
+        norm = self.gamma * (energy.square().mean(dim=1, keepdim=True) + EPSILON).rsqrt()
+        return x * (1 + torch.tanh(energy * norm + self.beta)).to(x.dtype)
+
+
+class EfficientChannelAttention(nn.Module):
+    """Gate each channel by a 1-D convolution over the channel means.
+
+    Paper: Wang et al., "ECA-Net: Efficient Channel Attention for Deep Convolutional Neural Networks" (CVPR 2020), kernel size by
+    its Eq. (12).
+
+    Args:
+        num_feat: Number of channels C.
+    """
+
+    def __init__(self, num_feat: int) -> None:
+        super().__init__()
+        size = int((math.log2(num_feat) + 1) / 2)
+        size += 1 - size % 2
+        self.conv = nn.Conv1d(1, 1, size, padding=size // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate a map. Shape: (B, C, H, W) -> same."""
+        mean = x.mean(dim=(2, 3))
+        return x * torch.sigmoid(self.conv(mean[:, None])).transpose(1, 2)[..., None]
+
+
+class SqueezeExcitation(nn.Module):
+    """Gate each channel by a two-layer network on the channel means.
+
+    Paper: Hu et al., "Squeeze-and-Excitation Networks" (CVPR 2018), reduction 16.
+
+    Args:
+        num_feat: Number of channels C.
+    """
+
+    def __init__(self, num_feat: int) -> None:
+        super().__init__()
+        hidden = max(num_feat // 16, 1)
+        self.gate = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(num_feat, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, num_feat, 1), nn.Sigmoid()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate a map. Shape: (B, C, H, W) -> same."""
+        return x * self.gate(x)
+
+
+CHANNEL_ATTENTIONS: dict[str | None, type[nn.Module]] = {
+    None: nn.Identity,
+    "gct": GatedChannelTransformation,
+    "eca": EfficientChannelAttention,
+    "se": SqueezeExcitation,
+}
+
+
+def build_channel_attention(kind: str | None, num_feat: int) -> nn.Module:
+    """Build the attention called ``kind`` ("gct", "eca", "se" or None for none) for ``num_feat`` channels.
+
+    Raises:
+        ValueError: If ``kind`` is unknown.
+    """
+    if kind not in CHANNEL_ATTENTIONS:
+        raise ValueError(f"MSGNNArch: `channel_attention` must be one of {list(CHANNEL_ATTENTIONS)}, got {kind!r}.")
+    return CHANNEL_ATTENTIONS[kind](num_feat)

@@ -1,0 +1,235 @@
+"""The graph model of MSGNN: search similar patches, then aggregate them by attention. Section 3.2 of the paper (IJCAI 2024)."""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from msgnn_plugin.layers.dense import leaky_relu
+from msgnn_plugin.layers.resize import pad_to_side
+from msgnn_plugin.ops import patch_aggregate, patch_difference, patch_knn
+from msgnn_plugin.ops.grid import grid_length, grid_padding
+
+Variant = Literal["paper", "official"]
+VARIANTS = ("paper", "official")
+
+
+class GraphAggregator(nn.Module):
+    """For each patch of the query image, find its k nearest patches in the database image and sum them by attention.
+
+    "paper": one three-layer CNN embeds both images; the window is centred on the query's own place; the attention network
+    reads the signed difference of Eq. (5) and gives one weight a patch and neighbour (Eq. 6); what is summed (Eq. 4) are the
+    embeddings themselves unless features are given. "official": as the authors released it, where two separate CNNs embed
+    the images and never learn, the window is off centre except at scale 2, and the attention network reads absolute
+    differences summed a channel.
+
+    Args:
+        num_feat: Channels C of the embedding and of the result.
+        patch_size: Side l of a patch in pixels.
+        stride: Step s between patches in pixels; "official" accepts only ``stride == patch_size``.
+        num_neighbors: Neighbours k of a patch.
+        window_size: Side of the square search window in patches, or None to search everywhere.
+        scale: How many times smaller the database image is made; only "official" reads it, for its window.
+        variant: "paper" or "official".
+
+    Raises:
+        ValueError: If a setting is out of its range, with the limit.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_feat: int = 32,
+        patch_size: int = 3,
+        stride: int = 3,
+        num_neighbors: int = 5,
+        window_size: int | None = 30,
+        scale: int = 1,
+        variant: Variant = "paper",
+    ) -> None:
+        super().__init__()
+        check_graph_settings(
+            "GraphAggregator", num_feat, patch_size, stride, num_neighbors, window_size, variant, scale=scale
+        )
+        self.patch_size = patch_size
+        self.stride = stride
+        self.num_neighbors = num_neighbors
+        self.window_size = window_size
+        self.scale = scale
+        self.variant = variant
+        if variant == "paper":
+            self.embed = embedding(num_feat)
+            self.difference = nn.Conv2d(num_feat, num_feat, patch_size, stride=stride)
+            # No bias at the end: the softmax over neighbours cancels it.
+            self.attention = nn.Sequential(
+                leaky_relu(),
+                nn.Conv2d(num_feat, num_feat, 1),
+                leaky_relu(),
+                nn.Conv2d(num_feat, 1, 1, bias=False),
+            )
+        else:
+            self.embed_database = embedding(num_feat)
+            self.embed_query = embedding(num_feat)
+            self.attention = OfficialAttention(num_feat)
+            self.unused = nn.ModuleList(
+                [*(nn.Conv2d(num_feat, num_feat, size) for size in (5, 3, 3)), OfficialAttention(num_feat)]
+            )
+
+    @property
+    def minimum_side(self) -> int:
+        """Smallest side in pixels of a database image whose square windows hold k patches."""
+        side = 1
+        while grid_length(side, self.patch_size, self.stride) < math.isqrt(self.num_neighbors - 1) + 1:
+            side += 1
+        return side
+
+    def search(self, query_image: Tensor, database_image: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the neighbours' places and squared distances, as `patch_knn` does, without gradient.
+
+        Shape: (B, 3, H, W), (B, 3, H', W') -> (B, M, K) int64, (B, M, K).
+        """
+        with torch.no_grad():
+            query, database = self._embed(query_image, self._database(query_image, database_image))
+            return self._search(query, database)
+
+    def forward(
+        self, query_image: Tensor, database_image: Tensor | None = None, database_features: Tensor | None = None
+    ) -> Tensor:
+        """Aggregate neighbour patches at the query's places.
+
+        Shape: (B, 3, H, W), (B, 3, H', W') -> (B, C, H, W). ``database_features`` (B, C, H', W') is what is summed instead
+        of the embedding. None means the query image itself, and the embedding. A database below `minimum_side` is padded.
+        """
+        database_image = self._database(query_image, database_image)
+        if database_features is not None:
+            database_features = pad_to_side(database_features, self.minimum_side)
+        if self.variant == "paper":
+            query, database = self._embed(query_image, database_image)
+            index, _ = self._search(query.detach(), database.detach())
+            logits = self._signed_attention(query, database, index)
+        else:
+            with torch.no_grad():
+                query, database = self._embed(query_image, database_image)
+                index, _ = self._search(query, database)
+                difference = patch_difference(
+                    query, database, index, patch_size=self.patch_size, stride=self.stride, reduce="abs_sum"
+                )
+            logits = self.attention(difference.permute(0, 3, 1, 2)).squeeze(1)
+        values = database if database_features is None else database_features
+        # Softmax over the neighbours is exp(CNN(D)) over its sum, Eq. (4) and (6).
+        weight = logits.float().softmax(dim=-1).to(values.dtype)
+        return patch_aggregate(
+            values,
+            index,
+            weight,
+            patch_size=self.patch_size,
+            stride=self.stride,
+            output_size=(query_image.shape[2], query_image.shape[3]),
+        )
+
+    def _database(self, query_image: Tensor, database_image: Tensor | None) -> Tensor:
+        return pad_to_side(query_image if database_image is None else database_image, self.minimum_side)
+
+    def _embed(self, query_image: Tensor, database_image: Tensor) -> tuple[Tensor, Tensor]:
+        if self.variant == "official":
+            return self.embed_query(query_image), self.embed_database(database_image)
+        query = self.embed(query_image)
+        return query, query if database_image is query_image else self.embed(database_image)
+
+    def _search(self, query: Tensor, database: Tensor) -> tuple[Tensor, Tensor]:
+        origin = None
+        if self.variant == "official" and self.window_size is not None:
+            grids = [[grid_length(size, self.patch_size, self.stride) for size in x.shape[2:]] for x in (query, database)]
+            origin = official_window_origin(*grids, self.window_size, self.scale, query.device)
+        return patch_knn(
+            query.float(),
+            database.float(),
+            patch_size=self.patch_size,
+            stride=self.stride,
+            num_neighbors=self.num_neighbors,
+            window_size=self.window_size,
+            window_origin=origin,
+        )
+
+    def _signed_attention(self, query: Tensor, database: Tensor, index: Tensor) -> Tensor:
+        """Apply the attention network to signed differences; its first layer is linear, so it is applied before subtracting."""
+        projections = []
+        for x in (query,) if database is query else (query, database):
+            rows, columns = (grid_padding(size, self.patch_size, self.stride) for size in x.shape[2:])
+            projections.append(F.conv2d(F.pad(x, (*columns, *rows)), self.difference.weight, stride=self.stride))
+        difference = patch_difference(projections[0], projections[-1], index, patch_size=1, stride=1)
+        difference = difference.permute(0, 3, 1, 2) + self.difference.bias[:, None, None]
+        return self.attention(difference).squeeze(1)
+
+
+class OfficialAttention(nn.Module):
+    """The released attention network on absolute differences: 1x1 convolutions around one residual block."""
+
+    def __init__(self, num_feat: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(num_feat, num_feat, 1)
+        self.body = nn.Sequential(nn.Conv2d(num_feat, num_feat, 1), leaky_relu(), nn.Conv2d(num_feat, num_feat, 1))
+        self.last = nn.Conv2d(num_feat, 1, 1)
+
+    def forward(self, difference: Tensor) -> Tensor:
+        """Shape: (B, C, M, K) -> (B, 1, M, K)."""
+        x = self.first(difference)
+        return self.last(x + self.body(x))
+
+
+def embedding(num_feat: int) -> nn.Sequential:
+    """Return the three-layer CNN that describes the pixels of an RGB image for the search."""
+    layers: list[nn.Module] = []
+    for in_channels in (3, num_feat, num_feat):
+        layers += [nn.Conv2d(in_channels, num_feat, 3, padding=1), leaky_relu()]
+    return nn.Sequential(*layers)
+
+
+def official_window_origin(
+    query_grid: list[int], database_grid: list[int], window_size: int, scale: int, device: torch.device
+) -> Tensor:
+    """Return the released code's window places: query place halved, less the window over the scale, whatever the scale is.
+
+    Returns:
+        Top-left places, shape (M, 2), int64.
+    """
+    side = min(window_size, *database_grid)
+    axes = [
+        (torch.arange(queries, device=device) // 2 - side // scale).clamp(0, places - side)
+        for queries, places in zip(query_grid, database_grid, strict=True)
+    ]
+    return torch.cartesian_prod(*axes).reshape(-1, 2)
+
+
+def check_graph_settings(
+    where: str,
+    num_feat: int,
+    patch_size: int,
+    stride: int,
+    num_neighbors: int,
+    window_size: int | None,
+    variant: str,
+    **more: int,
+) -> None:
+    """Raise ValueError with one sentence if a setting of the graph is out of its range."""
+    positive = {"num_feat": num_feat, "patch_size": patch_size, "stride": stride, **more}
+    if window_size is not None:
+        positive["window_size"] = window_size
+    for name, value in positive.items():
+        if value < 1:
+            raise ValueError(f"{where}: `{name}` must be at least 1, got {value}.")
+    if variant not in VARIANTS:
+        raise ValueError(f"{where}: `variant` must be one of {VARIANTS}, got {variant!r}.")
+    if num_neighbors < 1:
+        raise ValueError(f"{where}: `num_neighbors` must be at least 1, got {num_neighbors}.")
+    if window_size is not None and num_neighbors > window_size**2:
+        raise ValueError(
+            f"{where}: `num_neighbors` must be in [1, window_size**2 = {window_size**2}], got {num_neighbors}."
+        )
+    if variant == "official" and stride != patch_size:
+        raise ValueError(
+            f'{where}: `stride` must equal `patch_size` = {patch_size} with variant "official", got {stride}; '
+            'use variant "paper" for other strides.'
+        )
