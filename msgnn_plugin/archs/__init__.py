@@ -1,0 +1,30 @@
+"""Whole networks, one family a file, and the way from a weights file to a network."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from msgnn_plugin.archs.msgnn import MSGNNArch
+from msgnn_plugin.archs.state_dict import load_weights, unwrap
+
+__all__ = ["MSGNNArch", "from_state_dict", "load_weights"]
+
+
+def from_state_dict(state_dict: Mapping[str, Any]) -> nn.Module:
+    """Build the network of ours that these weights describe, whatever its family.
+
+    Args:
+        state_dict: Weights, also inside the wrappers of toolboxes.
+
+    Raises:
+        ValueError: If no network of ours has such weights.
+    """
+    names = unwrap(state_dict)
+    if "hyper" in names and "stem.weight" in names:
+        return MSGNNArch.from_state_dict(names)
+    if "convert_rainy.weight" in names:
+        return MSGNNArch.from_official(names)
+    raise ValueError(
+        f"from_state_dict: `state_dict` must hold weights of MSGNN (ours or the authors'), got tensors such as {next(iter(names))!r}."
+    )

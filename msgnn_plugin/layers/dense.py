@@ -82,7 +82,9 @@ class SubNetwork(nn.Module):
         self.merges = nn.ModuleList(merge_conv(i + 2, num_feat) for i in range(num_merges))
         self.fusion = merge_conv(num_blocks, num_feat) if fusion else None
 
-    def forward(self, x: Tensor, fusion: Tensor | None = None, *, want_fusion: bool = True) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, x: Tensor, fusion: Tensor | None = None, *, want_fusion: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
         """Return the last unit's output and, where built and wanted, the fusion map for the next sub-network.
 
         Shape: (B, C, H, W) -> two of the same.

@@ -141,7 +141,9 @@ class GraphAggregator(nn.Module):
     def _search(self, query: Tensor, database: Tensor) -> tuple[Tensor, Tensor]:
         origin = None
         if self.variant == "official" and self.window_size is not None:
-            grids = [[grid_length(size, self.patch_size, self.stride) for size in x.shape[2:]] for x in (query, database)]
+            grids = [
+                [grid_length(size, self.patch_size, self.stride) for size in x.shape[2:]] for x in (query, database)
+            ]
             origin = official_window_origin(*grids, self.window_size, self.scale, query.device)
         return patch_knn(
             query.float(),

@@ -60,9 +60,7 @@ def _patch_aggregate(
 
 
 @_patch_aggregate.register_fake
-def _(
-    database: Tensor, index: Tensor, weight: Tensor, patch_size: int, stride: int, height: int, width: int
-) -> Tensor:
+def _(database: Tensor, index: Tensor, weight: Tensor, patch_size: int, stride: int, height: int, width: int) -> Tensor:
     return database.new_empty(*database.shape[:2], height, width)
 
 

@@ -104,7 +104,9 @@ def _check_origin(origin: Tensor, window_size: int | None, query_grid: list[int]
         raise TypeError(f"patch_knn: `window_origin` must be int64, got {origin.dtype}.")
     count = query_grid[0] * query_grid[1]
     if tuple(origin.shape) != (count, 2):
-        raise ValueError(f"patch_knn: `window_origin` must have shape (M, 2) = ({count}, 2), got {tuple(origin.shape)}.")
+        raise ValueError(
+            f"patch_knn: `window_origin` must have shape (M, 2) = ({count}, 2), got {tuple(origin.shape)}."
+        )
     if torch.compiler.is_compiling():
         return
     side = window_side(window_size, grid)

@@ -41,9 +41,7 @@ def test_matches_loops(patch_size, stride):
     database, index, weight = sample(patch_size=patch_size, stride=stride, size=size)
     output = patch_aggregate(database, index, weight, patch_size=patch_size, stride=stride, output_size=size)
     for b in range(2):
-        expected = expected_map(
-            database[b].numpy(), index[b].numpy(), weight[b].numpy(), patch_size, stride, size
-        )
+        expected = expected_map(database[b].numpy(), index[b].numpy(), weight[b].numpy(), patch_size, stride, size)
         np.testing.assert_allclose(output[b].numpy(), expected, rtol=1e-10, atol=1e-12)
 
 

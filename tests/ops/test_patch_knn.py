@@ -83,7 +83,11 @@ def test_strided_and_channels_last_input_changes_nothing():
     query, database = random_map(1, 4, 30, 30), random_map(1, 4, 30, 30, seed=1)
     plain = patch_knn(query, database, patch_size=3, stride=3, num_neighbors=4)
     last = patch_knn(
-        query.to(memory_format=torch.channels_last), database.mT.contiguous().mT, patch_size=3, stride=3, num_neighbors=4
+        query.to(memory_format=torch.channels_last),
+        database.mT.contiguous().mT,
+        patch_size=3,
+        stride=3,
+        num_neighbors=4,
     )
     assert all(torch.equal(a, b) for a, b in zip(plain, last))
 

@@ -1,0 +1,309 @@
+"""MSGNN: multi-scale graph network with exemplars for single image deraining.
+
+Paper: Wang et al., "Explore Internal and External Similarity for Single Image Deraining with Graph Neural Networks" (IJCAI 2024).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from msgnn_plugin.archs.hyper import check_hyper, pack_hyper, unpack_hyper
+from msgnn_plugin.archs.msgnn_official import convert_official
+from msgnn_plugin.archs.state_dict import unwrap
+from msgnn_plugin.layers.channel_attention import CHANNEL_ATTENTIONS
+from msgnn_plugin.layers.dense import DenseBranch, SubNetwork, leaky_relu
+from msgnn_plugin.layers.patch_graph import GraphAggregator, Variant, check_graph_settings
+from msgnn_plugin.layers.resize import gaussian_pyramid, pad_to_side
+
+EXEMPLAR = "exemplar"
+
+
+class MSGNNArch(nn.Module):
+    """Remove rain by N densely connected sub-networks, fed between them with what a graph gathers from similar patches.
+
+    Similar patches are sought in the image, in its smaller scales and in an exemplar: another rainy image. The graph's result
+    is the same at every link between sub-networks, so it is computed once. With one sub-network there is no link, and "paper"
+    builds no graph. What the variants mean for the graph itself is told at `GraphAggregator`; besides, "paper" fuses by two
+    5x5 convolutions, activates every convolution but the last, and builds nothing that gets no gradient, where "official"
+    fuses by 1x1 convolutions if it has an exemplar, sums features of separate branches, and keeps the released code's unused
+    parameters.
+
+    Args:
+        num_feat: Channels C.
+        num_blocks: Residual units M of a sub-network.
+        num_groups: Sub-networks N.
+        scales: Scales to search in: 1 the image itself, 2 its half, 4 its quarter, ...; powers of two, increasing.
+        use_exemplar: Whether to search in an exemplar too.
+        channel_attention: "gct" (the paper's), "eca", "se" or None.
+        fusion_connection: Whether sub-networks hand the next one a merge of all their units.
+        graph: Whether to use the graph at all.
+        patch_size: Side l of a patch in pixels.
+        stride: Step s between patches in pixels.
+        num_neighbors: Neighbours k of a patch.
+        window_size: Side of the search window in patches, or None to search everywhere.
+        variant: "paper" (as printed) or "official" (as released, faults included).
+
+    Raises:
+        ValueError: If a setting is out of its range, with the limit.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_feat: int = 32,
+        num_blocks: int = 12,
+        num_groups: int = 4,
+        scales: Sequence[int] = (1, 2, 4),
+        use_exemplar: bool = True,
+        channel_attention: Literal["gct", "eca", "se"] | None = "gct",
+        fusion_connection: bool = True,
+        graph: bool = True,
+        patch_size: int = 3,
+        stride: int = 3,
+        num_neighbors: int = 5,
+        window_size: int | None = 30,
+        variant: Variant = "paper",
+    ) -> None:
+        super().__init__()
+        settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        settings["scales"] = scales = tuple(scales)
+        _check_settings(num_blocks, num_groups, scales, channel_attention, use_exemplar, graph)
+        check_graph_settings("MSGNNArch", num_feat, patch_size, stride, num_neighbors, window_size, variant)
+        official = variant == "official"
+        self.scales = scales
+        self.use_exemplar = use_exemplar
+        self.stem = nn.Conv2d(3, num_feat, 3, padding=1)
+        self.stem_activation = nn.Identity() if official else leaky_relu()
+        self.groups = nn.ModuleList(
+            SubNetwork(
+                num_feat,
+                num_blocks,
+                channel_attention,
+                fusion=fusion_connection and (official or index < num_groups - 1),
+                unused_merge=official,
+            )
+            for index in range(num_groups)
+        )
+        self.graphs = nn.ModuleDict()
+        self.branches = nn.ModuleDict()
+        self.fusions = nn.ModuleList()
+        if graph and (official or num_groups > 1):
+            self._build_graphs(num_feat, num_groups, patch_size, stride, num_neighbors, window_size, variant)
+        self.head = nn.Sequential(nn.Conv2d(num_feat, num_feat, 3, padding=1), leaky_relu(), nn.Conv2d(num_feat, 3, 1))
+        self.register_buffer("hyper", pack_hyper(settings))
+        self.register_buffer("exemplar_bank", torch.zeros(0, 3, 1, 1, dtype=torch.uint8))
+
+    def _build_graphs(
+        self,
+        num_feat: int,
+        num_groups: int,
+        patch_size: int,
+        stride: int,
+        num_neighbors: int,
+        window_size: int | None,
+        variant: Variant,
+    ) -> None:
+        official = variant == "official"
+        databases = {_scale_name(scale): scale for scale in self.scales}
+        if self.use_exemplar:
+            databases[EXEMPLAR] = 1
+        for name, scale in databases.items():
+            self.graphs[name] = GraphAggregator(
+                num_feat=num_feat,
+                patch_size=patch_size,
+                stride=stride,
+                num_neighbors=num_neighbors,
+                window_size=window_size,
+                scale=scale,
+                variant=variant,
+            )
+        if official:
+            # The released code builds the exemplar's branch even where it has no exemplar.
+            for name in (*map(_scale_name, self.scales), EXEMPLAR):
+                self.branches[name] = nn.Sequential(
+                    nn.Conv2d(3, num_feat, 3, padding=1), leaky_relu(), DenseBranch(num_feat)
+                )
+        kernel = 1 if official and self.use_exemplar else 5
+        for _ in range(num_groups if official else num_groups - 1):
+            self.fusions.append(
+                _fusion((1 + len(databases)) * num_feat, num_feat, kernel, last_activation=not official)
+            )
+
+    def forward(self, rainy: Tensor, exemplar: Tensor | None = None, pyramid: Sequence[Tensor] | None = None) -> Tensor:
+        """Return the derained image, not clipped. Shape: (B, 3, H, W) -> same; RGB with range [0, 1], any H and W from 1 up.
+
+        Args:
+            rainy: Rainy images.
+            exemplar: Other rainy images (B or 1, 3, h, w) of any size. None means the first of the bank stored in the weights,
+                or where that is empty the rainy images themselves. Ignored by a network built without that branch.
+            pyramid: The rainy images at each of ``scales``, finest first, where the caller has them already; None makes them.
+
+        Raises:
+            ValueError: If a shape is wrong.
+        """
+        _check_image("rainy", rainy)
+        rainy = rainy.contiguous(memory_format=torch.channels_last)
+        similar = self._gather_similar(rainy, exemplar, pyramid) if self.fusions else None
+        x, fusion = self.stem_activation(self.stem(rainy)), None
+        last = len(self.groups) - 1
+        for index, group in enumerate(self.groups):
+            x, fusion = group(x, fusion, want_fusion=index < last)
+            if similar is not None and index < last:
+                x = self.fusions[index](torch.cat((x, similar), dim=1))
+        return rainy - self.head(x)
+
+    def _gather_similar(self, rainy: Tensor, exemplar: Tensor | None, pyramid: Sequence[Tensor] | None) -> Tensor:
+        """Run every graph; returns (B, C * number of graphs, H, W)."""
+        databases = {_scale_name(s): level for s, level in zip(self.scales, self._pyramid(rainy, pyramid), strict=True)}
+        if self.use_exemplar:
+            databases[EXEMPLAR] = self._exemplar(rainy, exemplar)
+        maps = []
+        for name, graph in self.graphs.items():
+            image = rainy if databases[name] is rainy else pad_to_side(databases[name], graph.minimum_side)
+            features = self.branches[name](image) if self.branches else None
+            maps.append(graph(rainy, image, features))
+        return torch.cat(maps, dim=1).contiguous(memory_format=torch.channels_last)
+
+    def _pyramid(self, rainy: Tensor, pyramid: Sequence[Tensor] | None) -> Sequence[Tensor]:
+        if pyramid is None:
+            return gaussian_pyramid(rainy, self.scales)
+        if len(pyramid) != len(self.scales):
+            raise ValueError(
+                f"MSGNNArch: `pyramid` must have one image for each of `scales` = {self.scales}, got {len(pyramid)}."
+            )
+        for level in pyramid:
+            _check_image("pyramid", level, batch=rainy.shape[0])
+        return pyramid
+
+    def _exemplar(self, rainy: Tensor, exemplar: Tensor | None) -> Tensor:
+        if exemplar is None:
+            if self.exemplar_bank.shape[0] == 0:
+                return rainy
+            exemplar = self.exemplar_bank[:1].to(rainy.dtype) / 255
+        _check_image(EXEMPLAR, exemplar)
+        if exemplar.shape[0] not in (1, rainy.shape[0]):
+            raise ValueError(
+                f"MSGNNArch: `exemplar` must have batch 1 or that of `rainy`, {rainy.shape[0]}, got {exemplar.shape[0]}."
+            )
+        return exemplar.expand(rainy.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
+
+    def set_exemplar_bank(self, images: Tensor) -> None:
+        """Store rainy images in the weights, to serve where no exemplar is given.
+
+        Args:
+            images: Shape (E, 3, h, w), uint8, RGB; E may be 0.
+
+        Raises:
+            ValueError: If shape or dtype is wrong.
+        """
+        if images.dim() != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:
+            raise ValueError(
+                f"MSGNNArch: `images` of the exemplar bank must be uint8 of shape (E, 3, h, w), "
+                f"got {images.dtype} of shape {tuple(images.shape)}."
+            )
+        self.exemplar_bank = images.to(self.exemplar_bank.device, copy=True)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        strict = args[1] if len(args) > 1 else kwargs["strict"]
+        stored = state_dict.get(prefix + "hyper")
+        if stored is not None and strict:
+            check_hyper("MSGNNArch", stored, self.hyper)
+        elif stored is not None:
+            state_dict[prefix + "hyper"] = self.hyper
+        bank = state_dict.get(prefix + "exemplar_bank")
+        if bank is not None:
+            self.exemplar_bank = self.exemplar_bank.new_zeros(bank.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    @classmethod
+    def from_state_dict(cls, state_dict: Mapping[str, Any]) -> "MSGNNArch":
+        """Build the network that these weights describe, and load them.
+
+        Args:
+            state_dict: Our weights; ``params_ema``, ``params`` and ``state_dict`` wrappers and ``module.`` prefixes are accepted.
+
+        Raises:
+            ValueError: If the weights carry no settings, with what to do.
+            RuntimeError: If tensors are missing or do not fit.
+        """
+        weights = unwrap(state_dict)
+        if "hyper" not in weights:
+            raise ValueError(
+                "MSGNNArch: `state_dict` must hold our settings buffer `hyper`, got weights without it; "
+                "use MSGNNArch.from_official for the authors' checkpoints."
+            )
+        network = cls(**unpack_hyper("MSGNNArch", weights["hyper"]))
+        network.load_state_dict(weights)
+        return network
+
+    @classmethod
+    def from_official(
+        cls, state_dict: Mapping[str, Any], channel_order: Literal["bgr", "rgb"] = "bgr", **overrides: Any
+    ) -> "MSGNNArch":
+        """Build the "official" network that the authors' checkpoint describes, and load it.
+
+        Args:
+            state_dict: The authors' weights, also inside a ``net`` wrapper and with ``module.`` prefixes.
+            channel_order: "bgr" turns the first and last convolutions so that the network takes and gives RGB; "rgb" takes
+                the weights as they are.
+            **overrides: What tensors do not tell: ``num_neighbors``, ``patch_size``, ``stride``, ``window_size``.
+
+        Raises:
+            ValueError: If the weights are not the authors', or ``channel_order`` is unknown.
+        """
+        settings, weights = convert_official(unwrap(state_dict), channel_order)
+        network = cls(**{**settings, **overrides})
+        weights.update(
+            {
+                name: buffer
+                for name, buffer in network.state_dict().items()
+                if name not in weights and name in dict(network.named_buffers())
+            }
+        )
+        network.load_state_dict(weights)
+        return network
+
+
+def _scale_name(scale: int) -> str:
+    return f"scale{scale}"
+
+
+def _fusion(in_channels: int, num_feat: int, kernel: int, *, last_activation: bool) -> nn.Sequential:
+    layers = [
+        nn.Conv2d(in_channels, num_feat, kernel, padding=kernel // 2),
+        leaky_relu(),
+        nn.Conv2d(num_feat, num_feat, kernel, padding=kernel // 2),
+    ]
+    return nn.Sequential(*layers, *([leaky_relu()] if last_activation else []))
+
+
+def _check_settings(
+    num_blocks: int,
+    num_groups: int,
+    scales: tuple[int, ...],
+    channel_attention: str | None,
+    use_exemplar: bool,
+    graph: bool,
+) -> None:
+    for name, value in (("num_blocks", num_blocks), ("num_groups", num_groups)):
+        if value < 1:
+            raise ValueError(f"MSGNNArch: `{name}` must be at least 1, got {value}.")
+    powers = all(isinstance(scale, int) and scale > 0 and scale & (scale - 1) == 0 for scale in scales)
+    if not powers or list(scales) != sorted(set(scales)):
+        raise ValueError(f"MSGNNArch: `scales` must be increasing powers of two such as (1, 2, 4), got {scales}.")
+    if graph and not scales and not use_exemplar:
+        raise ValueError(
+            "MSGNNArch: `scales` must name at least one scale if `graph` is on and `use_exemplar` off, got ()."
+        )
+    if channel_attention not in CHANNEL_ATTENTIONS:
+        raise ValueError(
+            f"MSGNNArch: `channel_attention` must be one of {list(CHANNEL_ATTENTIONS)}, got {channel_attention!r}."
+        )
+
+
+def _check_image(name: str, image: Tensor, batch: int | None = None) -> None:
+    if image.dim() != 4 or image.shape[1] != 3 or min(image.shape) < 1 or batch not in (None, image.shape[0]):
+        wanted = "B" if batch is None else str(batch)
+        raise ValueError(f"MSGNNArch: `{name}` must have shape ({wanted}, 3, H, W), got {tuple(image.shape)}.")

@@ -1,0 +1,81 @@
+"""Reading weights from disk without running code, and taking off the wrappers that toolboxes put around them."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+WRAPPERS = ("params_ema", "params", "state_dict", "net")
+PREFIX = "module."
+
+
+def unwrap(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return plain weights: the first of ``params_ema``, ``params``, ``state_dict``, ``net`` inside, ``module.`` taken off.
+
+    Raises:
+        ValueError: If what is left is not a mapping of names to tensors.
+    """
+    for wrapper in WRAPPERS:
+        if isinstance(state_dict.get(wrapper), Mapping):
+            state_dict = state_dict[wrapper]
+            break
+    wrong = next((name for name, value in state_dict.items() if not isinstance(value, Tensor)), None)
+    if wrong is not None or not state_dict:
+        got = f"an entry {wrong!r} that is none" if state_dict else "no entry at all"
+        raise ValueError(f"unwrap: `state_dict` must map names to tensors, got {got}.")
+    return {name.removeprefix(PREFIX): value for name, value in state_dict.items()}
+
+
+def load_weights(path: str | Path) -> dict[str, Any]:
+    """Read weights from a .safetensors file or from anything `torch.save` wrote, without running code.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What the file holds, on the CPU, wrappers kept.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no weights file, is cut short, or carries code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"load_weights: `path` must be a weights file (.pth or .safetensors), got {str(path)!r}."
+        )
+    if path.suffix == ".safetensors":
+        return _load_safetensors(path)
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"load_weights: {str(path)!r} must hold tensors only, got a file that asks to run code or is no weights file; "
+            "refused, ask its author for a plain state dict or .safetensors."
+        ) from error
+    except (RuntimeError, EOFError, KeyError, ValueError, TypeError, OSError) as error:
+        raise ValueError(
+            f"load_weights: {str(path)!r} must be a whole weights file, got one cut short or of another kind."
+        ) from error
+    if not isinstance(weights, dict):
+        raise ValueError(
+            f"load_weights: {str(path)!r} must hold a dictionary of tensors, got {type(weights).__name__}."
+        )
+    return weights
+
+
+def _load_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise ImportError(
+            "load_weights: .safetensors files need the package safetensors: `pip install safetensors`."
+        ) from error
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"load_weights: {str(path)!r} must be a whole .safetensors file, got {error}.") from error
