@@ -26,5 +26,6 @@ def from_state_dict(state_dict: Mapping[str, Any]) -> nn.Module:
     if "convert_rainy.weight" in names:
         return MSGNNArch.from_official(names)
     raise ValueError(
-        f"from_state_dict: `state_dict` must hold weights of MSGNN (ours or the authors'), got tensors such as {next(iter(names))!r}."
+        "from_state_dict: `state_dict` must hold weights of MSGNN (ours or the authors'), "
+        f"got tensors such as {next(iter(names))!r}."
     )

@@ -1,6 +1,7 @@
 """MSGNN: multi-scale graph network with exemplars for single image deraining.
 
-Paper: Wang et al., "Explore Internal and External Similarity for Single Image Deraining with Graph Neural Networks" (IJCAI 2024).
+Paper: Wang et al., "Explore Internal and External Similarity for Single Image Deraining with Graph Neural Networks"
+(IJCAI 2024).
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,12 +24,12 @@ EXEMPLAR = "exemplar"
 class MSGNNArch(nn.Module):
     """Remove rain by N densely connected sub-networks, fed between them with what a graph gathers from similar patches.
 
-    Similar patches are sought in the image, in its smaller scales and in an exemplar: another rainy image. The graph's result
-    is the same at every link between sub-networks, so it is computed once. With one sub-network there is no link, and "paper"
-    builds no graph. What the variants mean for the graph itself is told at `GraphAggregator`; besides, "paper" fuses by two
-    5x5 convolutions, activates every convolution but the last, and builds nothing that gets no gradient, where "official"
-    fuses by 1x1 convolutions if it has an exemplar, sums features of separate branches, and keeps the released code's unused
-    parameters.
+    Similar patches are sought in the image, in its smaller scales and in an exemplar: another rainy image. The
+    graph's result is the same at every link between sub-networks, so it is computed once. With one sub-network there
+    is no link, and "paper" builds no graph. What the variants mean for the graph itself is told at `GraphAggregator`;
+    besides, "paper" fuses by two 5x5 convolutions, activates every convolution but the last, and builds nothing that
+    gets no gradient, where "official" fuses by 1x1 convolutions if it has an exemplar, sums features of separate
+    branches, and keeps the released code's unused parameters.
 
     Args:
         num_feat: Channels C.
@@ -132,13 +133,17 @@ class MSGNNArch(nn.Module):
             )
 
     def forward(self, rainy: Tensor, exemplar: Tensor | None = None, pyramid: Sequence[Tensor] | None = None) -> Tensor:
-        """Return the derained image, not clipped. Shape: (B, 3, H, W) -> same; RGB with range [0, 1], any H and W from 1 up.
+        """Return the derained image, not clipped.
+
+        Shape: (B, 3, H, W) -> same; RGB with range [0, 1], any H and W from 1 up.
 
         Args:
             rainy: Rainy images.
-            exemplar: Other rainy images (B or 1, 3, h, w) of any size. None means the first of the bank stored in the weights,
-                or where that is empty the rainy images themselves. Ignored by a network built without that branch.
-            pyramid: The rainy images at each of ``scales``, finest first, where the caller has them already; None makes them.
+            exemplar: Other rainy images (B or 1, 3, h, w) of any size. None means the first of the bank stored in the
+                weights, or where that is empty the rainy images themselves. Ignored by a network built without that
+                branch.
+            pyramid: The rainy images at each of ``scales``, finest first, where the caller has them already; None
+                makes them.
 
         Raises:
             ValueError: If a shape is wrong.
@@ -185,7 +190,7 @@ class MSGNNArch(nn.Module):
         _check_image(EXEMPLAR, exemplar)
         if exemplar.shape[0] not in (1, rainy.shape[0]):
             raise ValueError(
-                f"MSGNNArch: `exemplar` must have batch 1 or that of `rainy`, {rainy.shape[0]}, got {exemplar.shape[0]}."
+                f"MSGNNArch: `exemplar` must have batch 1 or {rainy.shape[0]} as `rainy`, got {exemplar.shape[0]}."
             )
         return exemplar.expand(rainy.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
 
@@ -222,7 +227,8 @@ class MSGNNArch(nn.Module):
         """Build the network that these weights describe, and load them.
 
         Args:
-            state_dict: Our weights; ``params_ema``, ``params`` and ``state_dict`` wrappers and ``module.`` prefixes are accepted.
+            state_dict: Our weights; ``params_ema``, ``params`` and ``state_dict`` wrappers and ``module.`` prefixes
+                are accepted.
 
         Raises:
             ValueError: If the weights carry no settings, with what to do.
@@ -246,8 +252,8 @@ class MSGNNArch(nn.Module):
 
         Args:
             state_dict: The authors' weights, also inside a ``net`` wrapper and with ``module.`` prefixes.
-            channel_order: "bgr" turns the first and last convolutions so that the network takes and gives RGB; "rgb" takes
-                the weights as they are.
+            channel_order: "bgr" turns the first and last convolutions so that the network takes and gives RGB; "rgb"
+                takes the weights as they are.
             **overrides: What tensors do not tell: ``num_neighbors``, ``patch_size``, ``stride``, ``window_size``.
 
         Raises:

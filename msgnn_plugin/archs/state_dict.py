@@ -13,7 +13,9 @@ PREFIX = "module."
 
 
 def unwrap(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return plain weights: the first of ``params_ema``, ``params``, ``state_dict``, ``net`` inside, ``module.`` taken off.
+    """Return plain weights, taken out of the wrappers of toolboxes.
+
+    The first of ``params_ema``, ``params``, ``state_dict``, ``net`` that is inside is taken; ``module.`` is cut off.
 
     Raises:
         ValueError: If what is left is not a mapping of names to tensors.
@@ -53,7 +55,7 @@ def load_weights(path: str | Path) -> dict[str, Any]:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f"load_weights: {str(path)!r} must hold tensors only, got a file that asks to run code or is no weights file; "
+            f"load_weights: {str(path)!r} must hold tensors only, got one that asks to run code or is of another kind; "
             "refused, ask its author for a plain state dict or .safetensors."
         ) from error
     except (RuntimeError, EOFError, KeyError, ValueError, TypeError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Entry point of the `basicsr` command (alias `msgnn`): finds the sub-command, runs it, turns errors into one sentence."""
+"""Entry point of the `basicsr` command (alias `msgnn`): runs the sub-command, turns errors into one sentence."""
 
 import argparse
 import importlib
@@ -13,7 +13,9 @@ USER_ERRORS = (ValueError, TypeError, OSError, RuntimeError, ImportError)
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser with every sub-command added."""
-    parser = argparse.ArgumentParser(prog="basicsr", description="Image deraining inside BasicSR: train, test, restore.")
+    parser = argparse.ArgumentParser(
+        prog="basicsr", description="Image deraining inside BasicSR: train, test, restore."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in SUBCOMMANDS:
         module = importlib.import_module(f"msgnn_plugin.cli.{name}")

@@ -1,4 +1,4 @@
-"""Channel attentions compared in Table 2 of the MSGNN paper: gated channel transformation, ECA, squeeze and excitation."""
+"""Channel attentions compared in Table 2 of the MSGNN paper: channel transformation, ECA, squeeze and excitation."""
 
 import math
 
@@ -11,7 +11,7 @@ EPSILON = 1e-5
 class GatedChannelTransformation(nn.Module):
     """Gate each channel by its l2 energy relative to the other channels.
 
-    Paper: Yang et al., "Gated Channel Transformation for Visual Recognition" (CVPR 2020). The gate is 1 at initialisation.
+    Paper: Yang et al., "Gated Channel Transformation for Visual Recognition" (CVPR 2020). The gate starts at 1.
 
     Args:
         num_feat: Number of channels C.
@@ -34,8 +34,8 @@ class GatedChannelTransformation(nn.Module):
 class EfficientChannelAttention(nn.Module):
     """Gate each channel by a 1-D convolution over the channel means.
 
-    Paper: Wang et al., "ECA-Net: Efficient Channel Attention for Deep Convolutional Neural Networks" (CVPR 2020), kernel size by
-    its Eq. (12).
+    Paper: Wang et al., "ECA-Net: Efficient Channel Attention for Deep Convolutional Neural Networks" (CVPR 2020), with
+    its kernel size for gamma = 2 and b = 1.
 
     Args:
         num_feat: Number of channels C.

@@ -1,4 +1,4 @@
-"""The graph model of MSGNN: search similar patches, then aggregate them by attention. Section 3.2 of the paper (IJCAI 2024)."""
+"""The graph of MSGNN: search similar patches, aggregate them by attention. Section 3.2 of the paper (IJCAI 2024)."""
 
 import math
 from typing import Literal
@@ -19,11 +19,11 @@ VARIANTS = ("paper", "official")
 class GraphAggregator(nn.Module):
     """For each patch of the query image, find its k nearest patches in the database image and sum them by attention.
 
-    "paper": one three-layer CNN embeds both images; the window is centred on the query's own place; the attention network
-    reads the signed difference of Eq. (5) and gives one weight a patch and neighbour (Eq. 6); what is summed (Eq. 4) are the
-    embeddings themselves unless features are given. "official": as the authors released it, where two separate CNNs embed
-    the images and never learn, the window is off centre except at scale 2, and the attention network reads absolute
-    differences summed a channel.
+    "paper": one three-layer CNN embeds both images; the window is centred on the query's own place; the attention
+    network reads the signed difference of Eq. (5) and gives one weight a patch and neighbour (Eq. 6); what is summed
+    (Eq. 4) are the embeddings themselves unless features are given. "official": as the authors released it, where two
+    separate CNNs embed the images and never learn, the window is off centre except at scale 2, and the attention
+    network reads absolute differences summed a channel.
 
     Args:
         num_feat: Channels C of the embedding and of the result.
@@ -99,8 +99,9 @@ class GraphAggregator(nn.Module):
     ) -> Tensor:
         """Aggregate neighbour patches at the query's places.
 
-        Shape: (B, 3, H, W), (B, 3, H', W') -> (B, C, H, W). ``database_features`` (B, C, H', W') is what is summed instead
-        of the embedding. None means the query image itself, and the embedding. A database below `minimum_side` is padded.
+        Shape: (B, 3, H, W), (B, 3, H', W') -> (B, C, H, W). ``database_features`` (B, C, H', W') is what is summed
+        instead of the embedding. None means the query image itself, and the embedding. A database below
+        `minimum_side` is padded.
         """
         database_image = self._database(query_image, database_image)
         if database_features is not None:
@@ -156,7 +157,7 @@ class GraphAggregator(nn.Module):
         )
 
     def _signed_attention(self, query: Tensor, database: Tensor, index: Tensor) -> Tensor:
-        """Apply the attention network to signed differences; its first layer is linear, so it is applied before subtracting."""
+        """Apply the attention network to signed differences, its first, linear layer before subtracting."""
         projections = []
         for x in (query,) if database is query else (query, database):
             rows, columns = (grid_padding(size, self.patch_size, self.stride) for size in x.shape[2:])
@@ -192,7 +193,7 @@ def embedding(num_feat: int) -> nn.Sequential:
 def official_window_origin(
     query_grid: list[int], database_grid: list[int], window_size: int, scale: int, device: torch.device
 ) -> Tensor:
-    """Return the released code's window places: query place halved, less the window over the scale, whatever the scale is.
+    """Return the released code's windows: query place halved, whatever the scale, less the window over the scale.
 
     Returns:
         Top-left places, shape (M, 2), int64.

@@ -10,10 +10,10 @@ C2 = 0.03**2
 
 
 class NegSSIMLoss(nn.Module):
-    """Minus the structural similarity of two images, 11x11 Gaussian window of sigma 1.5, zero padding, mean over everything.
+    """Minus the structural similarity of two images: 11x11 Gaussian window of sigma 1.5, zero padding, mean over all.
 
-    Paper: Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity" (2004), as MSGNN trains
-    with it: each colour channel by itself, data range 1, no clipping. Computed in float32 under autocast too.
+    Paper: Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity" (2004), as MSGNN
+    trains with it: each colour channel by itself, data range 1, no clipping. Computed in float32 under autocast too.
 
     Args:
         loss_weight: Factor of the loss.
@@ -27,7 +27,8 @@ class NegSSIMLoss(nn.Module):
         """Return ``-loss_weight * SSIM``. Shape: (B, C, H, W), RGB with range [0, 1], twice -> ()."""
         if derained.shape != clean.shape:
             raise ValueError(
-                f"NegSSIMLoss: `clean` must have the shape of `derained`, {tuple(derained.shape)}, got {tuple(clean.shape)}."
+                f"NegSSIMLoss: `clean` must have the shape of `derained`, {tuple(derained.shape)}, "
+                f"got {tuple(clean.shape)}."
             )
         with torch.autocast(derained.device.type, enabled=False):
             return -self.loss_weight * ssim(_at_least_float32(derained), _at_least_float32(clean))
@@ -45,7 +46,7 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _blur_matrix(size: int, like: Tensor) -> Tensor:
-    """Return the zero-padded Gaussian blur along an axis as a (size, size) matrix: a GEMM beats an 11-tap depthwise filter."""
+    """Return the zero-padded blur of an axis as a (size, size) matrix: a GEMM beats an 11-tap depthwise filter."""
     offset = torch.arange(size, device=like.device)
     offset = (offset[:, None] - offset).to(torch.float64)
     taps = torch.exp(-(torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2).square() / (2 * SIGMA**2))

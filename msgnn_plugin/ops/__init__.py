@@ -1,4 +1,4 @@
-"""The three ops of the patch graph: plain PyTorch behind `torch.library` schemas that compiled kernels can take over."""
+"""The three ops of the patch graph: plain PyTorch behind `torch.library` schemas, for compiled kernels to take over."""
 
 from msgnn_plugin.ops.patch_aggregate import patch_aggregate
 from msgnn_plugin.ops.patch_difference import patch_difference

@@ -1,4 +1,4 @@
-"""Argument checks that more than one op makes; each raises one sentence that names the op, the argument, the rule and the value."""
+"""Argument checks that more than one op makes; each raises one sentence: the op, the argument, the rule, the value."""
 
 from torch import Tensor, int64
 

@@ -1,4 +1,4 @@
-"""Row gathers shared by the two differentiable ops: chunked over queries forward, by inverse index (no atomics) backward."""
+"""Row gathers of the two differentiable ops: chunked over queries forward, by inverse index (no atomics) backward."""
 
 import torch
 import torch.nn.functional as F

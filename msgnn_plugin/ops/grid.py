@@ -1,16 +1,16 @@
-"""The patch grid that every op shares: where patches lie in a feature map, and how maps and patch matrices turn into one another."""
+"""The patch grid that every op shares: where patches lie in a map, and how maps and patch matrices interchange."""
 
 import torch.nn.functional as F
 from torch import Tensor
 
 
 def grid_length(size: int, patch_size: int, stride: int) -> int:
-    """Return the number of patches along an axis of ``size`` pixels: ceil((size - patch_size) / stride) + 1, at least 1."""
+    """Return the patches along an axis of ``size`` pixels: ceil((size - patch_size) / stride) + 1, at least 1."""
     return max(-((patch_size - size) // stride) + 1, 1)
 
 
 def grid_padding(size: int, patch_size: int, stride: int) -> tuple[int, int]:
-    """Return the zero padding (before, after) in pixels that completes the last patch of an axis; the smaller half comes first."""
+    """Return the zero padding (before, after) that completes an axis' last patch; the smaller half comes first."""
     total = (grid_length(size, patch_size, stride) - 1) * stride + patch_size - size
     return total // 2, total - total // 2
 

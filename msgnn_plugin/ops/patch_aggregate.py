@@ -31,14 +31,16 @@ def patch_aggregate(
         TypeError: If ``index`` is not int64, or dtypes or devices differ.
 
     Note:
-        Differentiable in ``database`` and ``weight``, in a fixed order of summation. No (B, M, K, C * patch_size**2) tensor is made.
+        Differentiable in ``database`` and ``weight``, in a fixed order of summation. No (B, M, K, C * patch_size**2)
+        tensor is made.
     """
     check_map("patch_aggregate", "database", database)
     check_patches("patch_aggregate", patch_size, stride)
     check_index("patch_aggregate", index, database.shape[0], num_patches(*output_size, patch_size, stride))
     if weight.shape != index.shape:
         raise ValueError(
-            f"patch_aggregate: `weight` must have the shape of `index`, {tuple(index.shape)}, got {tuple(weight.shape)}."
+            f"patch_aggregate: `weight` must have the shape of `index`, {tuple(index.shape)}, "
+            f"got {tuple(weight.shape)}."
         )
     if weight.dtype != database.dtype or weight.device != database.device:
         raise TypeError(

@@ -23,7 +23,8 @@ def patch_difference(
         index: Neighbours, shape (B, M, K), int64, in [0, N).
         patch_size: Side of a patch in pixels.
         stride: Step between patches in pixels.
-        reduce: "none" keeps every value; "abs_sum" sums absolute differences over the pixels of a patch, channel by channel.
+        reduce: "none" keeps every value; "abs_sum" sums absolute differences over the pixels of a patch, channel by
+            channel.
 
     Returns:
         Shape (B, M, K, C * patch_size**2) for "none", order (channel, row, column); (B, M, K, C) for "abs_sum".

@@ -1,4 +1,4 @@
-"""The k nearest patches of each query patch, exactly, in bounded memory. Section 3.2 of the MSGNN paper (IJCAI 2024)."""
+"""The k nearest patches of each query patch, exactly, in bounded memory. Section 3.2 of MSGNN (IJCAI 2024)."""
 
 from typing import Optional
 
@@ -26,8 +26,8 @@ def patch_knn(
 ) -> tuple[Tensor, Tensor]:
     """Find the k nearest database patches of each query patch.
 
-    The neighbours are those of a float64 brute force over the given values, ties going to the smaller index; NaN counts as
-    infinitely far. No gradient flows: use `patch_difference` on the returned index for that.
+    The neighbours are those of a float64 brute force over the given values, ties going to the smaller index; NaN
+    counts as infinitely far. No gradient flows: use `patch_difference` on the returned index for that.
 
     Args:
         query: Map whose patches ask, shape (B, C, H, W).
@@ -35,14 +35,14 @@ def patch_knn(
         patch_size: Side of a patch in pixels.
         stride: Step between patches in pixels.
         num_neighbors: k, at most the number of candidates of a query.
-        window_size: Side of the square window of candidates in database grid places, cut to the grid's shorter side; None
-            searches everywhere.
-        window_origin: Top-left grid place (row, column) of each query's window, shape (M, 2), int64; None centres the window
-            on the query's own relative place, moved inside the grid where it would leave it.
+        window_size: Side of the square window of candidates in database grid places, cut to the grid's shorter side;
+            None searches everywhere.
+        window_origin: Top-left grid place (row, column) of each query's window, shape (M, 2), int64; None centres the
+            window on the query's own relative place, moved inside the grid where it would leave it.
 
     Returns:
-        ``index`` (B, M, K) int64 into the database's row-major grid, nearest first, and ``distance`` (B, M, K), squared L2,
-        of the query's dtype (float32 for half precisions).
+        ``index`` (B, M, K) int64 into the database's row-major grid, nearest first, and ``distance`` (B, M, K),
+        squared L2, of the query's dtype (float32 for half precisions).
 
     Raises:
         ValueError: If shapes differ, or a size is out of its range.
@@ -61,7 +61,7 @@ def patch_knn(
 
 
 def window_side(window_size: int, database_grid: tuple[int, int]) -> int:
-    """Return the side of the square window in database grid places: ``window_size`` cut to the shorter side of the grid."""
+    """Return the side of the square window in grid places: ``window_size`` cut to the shorter side of the grid."""
     return min(window_size, *database_grid)
 
 
@@ -93,7 +93,8 @@ def _check_candidates(num_neighbors: int, window_size: int | None, rows: int, co
     candidates = rows * columns if window_size is None else window_side(window_size, (rows, columns)) ** 2
     if not 1 <= num_neighbors <= candidates:
         raise ValueError(
-            f"patch_knn: `num_neighbors` must be in [1, {candidates}], the number of candidate patches, got {num_neighbors}."
+            f"patch_knn: `num_neighbors` must be in [1, {candidates}], the number of candidate patches, "
+            f"got {num_neighbors}."
         )
 
 
@@ -113,7 +114,7 @@ def _check_origin(origin: Tensor, window_size: int | None, query_grid: list[int]
     limit = origin.new_tensor([grid[0] - side, grid[1] - side])
     if ((origin < 0) | (origin > limit)).any():
         raise ValueError(
-            f"patch_knn: `window_origin` must lie in [0, {limit[0]}] x [0, {limit[1]}] so that windows stay in the grid, "
+            f"patch_knn: `window_origin` must lie in [0, {limit[0]}] x [0, {limit[1]}] to stay in the grid, "
             f"got places from {origin.amin(0).tolist()} to {origin.amax(0).tolist()}."
         )
 
@@ -181,7 +182,7 @@ def _search_windows(
     side: int,
     origin: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Search tile by tile of queries; a tile's candidates are the bounding box of its windows, masked query by query."""
+    """Search by tiles of queries; a tile's candidates are the bounding box of its windows, masked query by query."""
     shape = (*query.shape[:2], num_neighbors)
     index = torch.empty(shape, dtype=torch.int64, device=query.device)
     distance = torch.empty(shape, dtype=torch.float64, device=query.device)
@@ -204,7 +205,7 @@ def _search_windows(
 
 
 def _nearest(query: Tensor, database: Tensor, outside: Tensor | None, num_neighbors: int) -> tuple[Tensor, Tensor]:
-    """Rank by |q|^2 - 2 q.d + |d|^2; where its rounding could change the order, rank by the plain differences instead.
+    """Rank by |q|^2 - 2 q.d + |d|^2; where its rounding could change the order, rank by plain differences instead.
 
     Args:
         query: (B, M, D) float64.

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from tests.ops import naive
 
 from msgnn_plugin.ops import patch_difference
+from tests.ops import naive
 
 
 def sample(dtype=torch.float64, patch_size=3, stride=2, k=3, channels=2):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from tests.ops import naive
 
 from msgnn_plugin.ops import centred_window_origin, patch_knn
+from tests.ops import naive
 
 
 def random_map(*shape, seed=0, dtype=torch.float32):
