@@ -1,0 +1,159 @@
+"""The data set of rainy and clean pictures with an exemplar beside them."""
+
+import operator
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from msgnn_plugin.data.exemplars import ExemplarSampler
+from msgnn_plugin.data.images import to_unit_range
+from msgnn_plugin.data.layouts import find_pairs
+from msgnn_plugin.data.pairs import Picture
+from msgnn_plugin.data.reading import PictureReader, describe
+
+
+class PairedExemplarDataset(Dataset):
+    """Rainy and clean pictures, each with another rainy picture as exemplar (Wang et al., IJCAI 2024).
+
+    ``dataset[index]`` and ``dataset[index, sample_number]`` draw everything (crop, flips, exemplar, its crop) from
+    (seed, sample_number) alone, so that workers, ranks and resumed runs see the same samples; with an index alone
+    the sample number is the index.
+
+    Args:
+        root: Folder of the set in any published layout, or as `basicsr lmdb` writes it (see ``find_pairs``).
+        rainy_root: Folder or LMDB of the rainy pictures, together with ``clean_root`` instead of ``root``.
+        clean_root: Folder or LMDB of the clean pictures.
+        left: Which half of a one-file pair is the left one, "clean" (Rain800) or "rainy" (Rain1200).
+        crop_size: Side of the square crop in pixels; None gives whole pictures.
+        flip: Whether to mirror half of the samples left to right.
+        rotate: Whether to mirror half of them top to bottom and transpose half of them.
+        exemplar: "random" (any other picture), "fixed" (``exemplar_path``, else always the next picture) or "self".
+        exemplar_path: Rainy picture for "fixed".
+        exclude: Names of pictures to leave out.
+        seed: Seed of all draws, at least 0.
+
+    Raises:
+        FileNotFoundError: If a folder is missing or empty, or ``exemplar_path`` is.
+        ValueError: If a picture lacks its partner, an LMDB is damaged, or an argument is out of its range.
+    """
+
+    # Tells a sampler that it may hand over (index, sample number).
+    numbered_samples = True
+
+    def __init__(
+        self,
+        *,
+        root: str | Path | None = None,
+        rainy_root: str | Path | None = None,
+        clean_root: str | Path | None = None,
+        left: str = "clean",
+        crop_size: int | None = None,
+        flip: bool = False,
+        rotate: bool = False,
+        exemplar: str = "random",
+        exemplar_path: str | Path | None = None,
+        exclude: Sequence[str | int] = (),
+        seed: int = 0,
+    ) -> None:
+        if crop_size is not None and crop_size < 1:
+            raise ValueError(f"PairedExemplarDataset: `crop_size` must be at least 1 or None, got {crop_size}.")
+        if seed < 0:
+            raise ValueError(f"PairedExemplarDataset: `seed` must be at least 0, got {seed}.")
+        if exemplar_path is not None and exemplar != "fixed":
+            raise ValueError(f"PairedExemplarDataset: `exemplar` must be 'fixed' for exemplar_path, got {exemplar!r}.")
+        if exemplar_path is not None and not Path(exemplar_path).is_file():
+            raise FileNotFoundError(f"PairedExemplarDataset: `exemplar_path` must be a picture, got {exemplar_path}.")
+        self.pairs = find_pairs(root, rainy_root=rainy_root, clean_root=clean_root, left=left, exclude=exclude)
+        self.reader = PictureReader()
+        self.crop_size = crop_size
+        self.flip = flip
+        self.rotate = rotate
+        self.seed = seed
+        self.exemplar = Picture(str(exemplar_path)) if exemplar_path is not None else None
+        self.exemplar_sampler = ExemplarSampler(exemplar, count=len(self.pairs)) if self.exemplar is None else None
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.pairs)
+
+    def __getitem__(self, item: int | tuple[int, int]) -> dict[str, Any]:
+        """Return one sample.
+
+        Args:
+            item: Index, or (index, sample number).
+
+        Returns:
+            ``lq``, ``gt`` and ``exemplar``: float32, RGB in [0, 1], shape (3, H, W), the last with a size of its own
+            when pictures are whole; ``lq_path``, ``gt_path``, ``exemplar_path``: where they come from.
+
+        Raises:
+            IndexError: If the index is out of range.
+            ValueError: If a picture cannot be read, sizes differ, or it is smaller than the crop.
+            OSError: If a file cannot be read.
+        """
+        index, number = item if isinstance(item, (tuple, list)) else (item, None)
+        index = operator.index(index)
+        if not -len(self.pairs) <= index < len(self.pairs):
+            raise IndexError(f"PairedExemplarDataset: index must be below {len(self.pairs)}, got {index}.")
+        index %= len(self.pairs)
+        number = index if number is None else operator.index(number)
+        generator = np.random.default_rng(np.random.SeedSequence((self.seed, number)))
+
+        pair = self.pairs[index]
+        whole_rainy, whole_clean = self.reader.read_pair(pair)
+        window = self._draw_window(whole_rainy, pair.rainy, generator)
+        turn = self._draw_turn(generator)
+        chosen, whole_exemplar = self._exemplar_of(index, whole_rainy, generator)
+        exemplar_window = self._draw_window(whole_exemplar, chosen, generator)
+        return {
+            "lq": _finish(whole_rainy[window], turn),
+            "gt": _finish(whole_clean[window], turn),
+            # Turned like the pair, so that rain keeps its direction between the two.
+            "exemplar": _finish(whole_exemplar[exemplar_window], turn),
+            "lq_path": describe(pair.rainy),
+            "gt_path": describe(pair.clean),
+            "exemplar_path": describe(chosen),
+        }
+
+    def _draw_window(self, image: np.ndarray, picture: Picture, generator: np.random.Generator) -> tuple[slice, slice]:
+        """Draw where to crop; every position is equally likely."""
+        if self.crop_size is None:
+            return slice(None), slice(None)
+        height, width = image.shape[:2]
+        if min(height, width) < self.crop_size:
+            raise ValueError(
+                f"PairedExemplarDataset: `{describe(picture)}` must be at least crop_size = {self.crop_size} pixels a "
+                f"side, got {width}x{height}. Exclude it or choose a smaller crop."
+            )
+        top = int(generator.integers(height - self.crop_size + 1))
+        left = int(generator.integers(width - self.crop_size + 1))
+        return slice(top, top + self.crop_size), slice(left, left + self.crop_size)
+
+    def _draw_turn(self, generator: np.random.Generator) -> tuple[bool, bool, bool]:
+        """Draw whether to mirror left to right, mirror top to bottom and transpose."""
+        across, down, transpose = (bool(bit) for bit in generator.integers(2, size=3))
+        return self.flip and across, self.rotate and down, self.rotate and transpose
+
+    def _exemplar_of(self, index: int, rainy: np.ndarray, generator: np.random.Generator) -> tuple[Picture, np.ndarray]:
+        """Return the exemplar's place and picture; ``rainy`` is the picture at ``index``, already read."""
+        if self.exemplar_sampler is None:
+            return self.exemplar, self.reader.read_picture(self.exemplar)
+        other = self.exemplar_sampler(index, generator)
+        picture = self.pairs[other].rainy
+        return picture, rainy if other == index else self.reader.read_picture(picture)
+
+
+def _finish(image: np.ndarray, turn: tuple[bool, bool, bool]) -> torch.Tensor:
+    """Mirror and transpose a picture (H, W, 3) and make it a tensor (3, H, W) in [0, 1]."""
+    across, down, transpose = turn
+    if across:
+        image = image[:, ::-1]
+    if down:
+        image = image[::-1]
+    if transpose:
+        image = image.transpose(1, 0, 2)
+    return torch.from_numpy(to_unit_range(image))
