@@ -148,7 +148,7 @@ def _eight_bit_pixels(image: Image.Image, path: str | Path) -> NDArray[np.uint8]
     if image.mode.startswith(("I", "F")):
         # Deeper than 8 bits and unknown to OpenCV: converting would clip instead of scale.
         raise ValueError(
-            f"{path}: a picture must have 8 or 16 bits a channel, got {image.format} with pixels of mode {image.mode!r}."
+            f"{path}: a picture must have 8 or 16 bits a channel, got {image.format} with mode {image.mode!r}."
         )
     transparent = image.mode in {"LA", "La", "PA", "RGBA", "RGBa"} or "transparency" in image.info
     mode = "L" if image.mode in _GREY_MODES else "RGB"
