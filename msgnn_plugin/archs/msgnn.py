@@ -210,13 +210,20 @@ class MSGNNArch(nn.Module):
             )
         self.exemplar_bank = images.to(self.exemplar_bank.device, copy=True)
 
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load weights as any module does; their settings must be this network's, or are ignored with ``strict=False``.
+
+        Raises:
+            RuntimeError: If settings differ (names the first), or tensors are missing or do not fit.
+        """
+        if "hyper" in state_dict:
+            if strict:
+                check_hyper("MSGNNArch", state_dict["hyper"], self.hyper)
+            else:
+                state_dict = {**state_dict, "hyper": self.hyper}
+        return super().load_state_dict(state_dict, strict, assign)
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        strict = args[1] if len(args) > 1 else kwargs["strict"]
-        stored = state_dict.get(prefix + "hyper")
-        if stored is not None and strict:
-            check_hyper("MSGNNArch", stored, self.hyper)
-        elif stored is not None:
-            state_dict[prefix + "hyper"] = self.hyper
         bank = state_dict.get(prefix + "exemplar_bank")
         if bank is not None:
             self.exemplar_bank = self.exemplar_bank.new_zeros(bank.shape)
@@ -261,13 +268,7 @@ class MSGNNArch(nn.Module):
         """
         settings, weights = convert_official(unwrap(state_dict), channel_order)
         network = cls(**{**settings, **overrides})
-        weights.update(
-            {
-                name: buffer
-                for name, buffer in network.state_dict().items()
-                if name not in weights and name in dict(network.named_buffers())
-            }
-        )
+        weights.update(network.named_buffers())
         network.load_state_dict(weights)
         return network
 

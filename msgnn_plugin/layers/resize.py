@@ -51,7 +51,7 @@ def gaussian_pyramid(image: Tensor, scales: Sequence[int]) -> list[Tensor]:
     """
     levels = {1: image}
     scale = 1
-    while scale < max(scales):
+    while scale < max(scales, default=1):
         levels[2 * scale] = pyramid_down(levels[scale])
         scale *= 2
     return [levels[scale] for scale in scales]

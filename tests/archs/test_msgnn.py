@@ -71,8 +71,9 @@ def test_every_parameter_of_the_paper_variant_gets_a_finite_gradient(settings):
 def test_the_default_paper_network_learns_everywhere():
     network = MSGNNArch()
     network(image(1, 3, 48, 48), image(1, 3, 48, 48, seed=1)).square().mean().backward()
-    idle = [n for n, p in network.named_parameters() if p.grad is None or p.grad.abs().max() == 0]
-    assert idle == []
+    idle = {n for n, p in network.named_parameters() if p.grad is None or p.grad.abs().max() == 0}
+    # The gate's alpha waits for its gamma, which starts at 0.
+    assert {name.rsplit(".", 1)[1] for name in idle} == {"alpha"}
 
 
 @pytest.mark.parametrize("variant", ["paper", "official"])
@@ -185,7 +186,7 @@ def test_foreign_and_broken_weights_are_refused():
     weights["hyper"] = weights["hyper"] + 1
     with pytest.raises(ValueError, match="come from another version"):
         from_state_dict(weights)
-    with pytest.raises(ValueError, match="use MSGNNArch.from_official"):
+    with pytest.raises(ValueError, match=r"use MSGNNArch\.from_official"):
         MSGNNArch.from_state_dict({"convert_rainy.weight": torch.zeros(1)})
 
 
