@@ -1,0 +1,33 @@
+# `make demo` and `make test` start from a bare machine: Python 3.10 to 3.12 and nothing else installed by hand.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+# BasicSR's installer asks for tb-nightly and imports torch while it builds, mmengine's for a second OpenCV: the
+# libraries both run on come from the extra [all], the two packages themselves without their lists.
+TOOLBOXES := basicsr==1.4.2 mmengine==0.10.7
+
+.PHONY: setup demo test check clean
+
+setup: $(VENV)/.done
+
+$(VENV)/.done: pyproject.toml setup.py constraints.txt Makefile $(wildcard ops/*/*)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt torch torchvision setuptools wheel
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable ".[all,dev]"
+	$(PIP) install --quiet --no-build-isolation --no-deps $(TOOLBOXES)
+	touch $@
+
+demo: setup
+	$(BIN)/python scripts/demo.py
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow"
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -m slow
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,63 @@
+"""Imports go one way, ops <- layers <- archs <- adapters <- cli; data and losses know no archs; only adapters know toolboxes."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "msgnn_plugin"
+# Folder -> folders of ours it may import from.
+ALLOWED = {
+    "_extension": set(),
+    "ops": {"ops"},
+    "layers": {"layers", "ops"},
+    "archs": {"archs", "layers", "ops"},
+    "losses": {"losses"},
+    "data": {"data"},
+    "adapters": {"adapters", "archs", "layers", "losses", "data", "ops"},
+    "cli": {"cli", "adapters", "archs", "layers", "losses", "data", "ops", "restoration"},
+}
+TOOLBOXES = {"basicsr", "mmengine", "mmcv", "mmagic", "spandrel"}
+# What the networks may import: `import msgnn_plugin` needs torch alone.
+TORCH_ONLY = ("ops", "layers", "archs", "losses")
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imported_modules(path: Path) -> set[str]:
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            modules.add(node.module)
+    return modules
+
+
+def folder_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_one_way(path):
+    folder = folder_of(path)
+    ours = {name.split(".")[1] for name in imported_modules(path) if name.startswith("msgnn_plugin.")}
+    if folder in ALLOWED:
+        assert ours <= ALLOWED[folder]
+    if folder != "adapters":
+        top = {name.split(".")[0] for name in imported_modules(path)}
+        assert not top & TOOLBOXES
+    if folder in TORCH_ONLY:
+        foreign = {name.split(".")[0] for name in imported_modules(path)} - {"torch", "msgnn_plugin", "safetensors"}
+        assert foreign <= set(sys.stdlib_module_names)
+
+
+def test_importing_the_package_brings_torch_alone():
+    code = (
+        "import sys, msgnn_plugin; from msgnn_plugin.losses import NegSSIMLoss; "
+        "heavy = {'cv2', 'lmdb', 'PIL', 'skimage', 'basicsr', 'mmengine', 'torchvision'} & set(sys.modules); "
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
