@@ -1,4 +1,4 @@
-"""Imports go one way, ops <- layers <- archs <- adapters <- cli; data and losses know no archs; only adapters know toolboxes."""
+"""Imports go one way, ops <- layers <- archs <- adapters <- cli; data and losses know no archs."""
 
 import ast
 import subprocess
