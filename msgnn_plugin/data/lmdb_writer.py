@@ -137,8 +137,12 @@ def _put(environment: lmdb.Environment, items: Sequence[tuple[bytes, bytes]]) ->
             return
         except lmdb.MapFullError:
             environment.set_mapsize(2 * environment.info()["map_size"])
-        except lmdb.DiskError as error:
-            raise OSError(f"LMDB: {environment.path()} could not be written: {error}. What is stored stays.") from error
+        except lmdb.Error as error:
+            # A full disk reaches us as whatever the failed write left behind, often "Input/output error".
+            raise OSError(
+                f"LMDB: {environment.path()} must be on a disk with room that can be written, got {error}. "
+                "Make room and run again, what is stored is kept."
+            ) from error
 
 
 def _finished(environments: Sequence[lmdb.Environment], partial: Path, stamps: dict[str, str]) -> set[str]:

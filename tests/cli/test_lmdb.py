@@ -1,5 +1,6 @@
 """`basicsr lmdb` as a user types it."""
 
+import resource
 import signal
 import subprocess
 import sys
@@ -70,6 +71,25 @@ def test_a_bad_picture_is_one_line_and_exit_code_1(tmp_path):
     assert not (tmp_path / "set.lmdb").exists()
     assert _run(root, "-o", tmp_path / "set.lmdb", "--exclude", "1", "odd").returncode == 0
     assert len(PairedExemplarDataset(root=tmp_path / "set.lmdb")) == 2
+
+
+def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path):
+    root = _write_set(tmp_path / "set", count=40, size=(60, 80))
+    full = subprocess.run(
+        _command(root, "-o", tmp_path / "set.lmdb"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        # Stands in for a full disk: a write beyond this many bytes of a file fails.
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)),
+    )
+    assert full.returncode != 0
+    assert "OSError: LMDB: " in full.stderr
+    assert "must be on a disk with room that can be written" in full.stderr
+    assert not (tmp_path / "set.lmdb").exists()
+    assert _run(root, "-o", tmp_path / "set.lmdb").returncode == 0
+    assert len(PairedExemplarDataset(root=tmp_path / "set.lmdb")) == 40
 
 
 def test_refuses_three_folders(tmp_path):
