@@ -1,0 +1,63 @@
+"""Checkpoint files of a training run: written whole or not at all, found newest first."""
+
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from msgnn_plugin.archs import load_weights
+from msgnn_plugin.data.atomic import write_bytes_atomic
+
+
+def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
+    """Write a checkpoint whole or not at all.
+
+    It is made in memory first, so that a full disk is met while writing plain bytes and not inside the zip writer.
+
+    Args:
+        content: What `torch.save` takes.
+        path: Where it goes.
+
+    Raises:
+        OSError: If it cannot be written; an older file of that name stays.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_bytes_atomic(path, buffer.getvalue())
+
+
+def network_beside(state: str | Path, iteration: int) -> Path:
+    """Return where the weights lie that belong to a state file of BasicSR's layout."""
+    return Path(state).parent.parent / "models" / f"net_g_{iteration}.pth"
+
+
+def newest_checkpoint(training_states: str | Path) -> Path | None:
+    """Find the newest state of which both files can be read.
+
+    Args:
+        training_states: Folder of ``ITERATION.state`` files.
+
+    Returns:
+        The state's path, or None where there is no state at all.
+
+    Raises:
+        ValueError: If there are states but no whole pair, for then starting anew would put the old run away unasked.
+    """
+    folder = Path(training_states)
+    states = sorted((path for path in folder.glob("*.state") if path.stem.isdigit()), key=lambda path: -int(path.stem))
+    for state in states:
+        try:
+            load_weights(state)
+            load_weights(network_beside(state, int(state.stem)))
+        except (ValueError, FileNotFoundError) as error:
+            logging.getLogger("msgnn_plugin").warning("Passing over %s: %s", state, error)
+            continue
+        return state
+    if states:
+        raise ValueError(
+            f"{folder}: none of the {len(states)} states and its weights can be read. "
+            "Leave out `--auto_resume` to start anew; the old run is then kept beside the new one."
+        )
+    return None

@@ -1,0 +1,47 @@
+"""The paired data set under BasicSR's calling form: one dictionary of options."""
+
+from typing import Any, Literal
+
+from msgnn_plugin.adapters.basicsr import compat
+from msgnn_plugin.data.paired import PairedExemplarDataset as Core
+
+# A spawned loader worker unpickles the data set first; what it imports next of BasicSR must find the mends in place.
+compat.apply_before_import()
+
+
+class PairedExemplarDataset(Core):
+    """`msgnn_plugin.data.PairedExemplarDataset` built from a section of BasicSR's options.
+
+    Args:
+        opt: The section. Training sections crop to ``gt_size``; others give whole images.
+    """
+
+    option_keys: dict[str, Any] = {  # noqa: RUF012 - read by the schema, never changed
+        "type": str,
+        "dataroot": str | None,
+        "dataroot_lq": str | None,
+        "dataroot_gt": str | None,
+        "left": Literal["clean", "rainy"],
+        "use_hflip": bool,
+        "use_rot": bool,
+        "exemplar": Literal["random", "fixed", "self"],
+        "exemplar_path": str | None,
+        "exclude": list[str],
+    }
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.opt = opt
+        training = opt.get("phase") == "train"
+        super().__init__(
+            root=opt.get("dataroot"),
+            rainy_root=opt.get("dataroot_lq"),
+            clean_root=opt.get("dataroot_gt"),
+            left=opt.get("left", "clean"),
+            crop_size=opt.get("gt_size") if training else None,
+            flip=training and opt.get("use_hflip", False),
+            rotate=training and opt.get("use_rot", False),
+            exemplar=opt.get("exemplar", "random"),
+            exemplar_path=opt.get("exemplar_path"),
+            exclude=opt.get("exclude", ()),
+            seed=opt.get("seed", 0),
+        )

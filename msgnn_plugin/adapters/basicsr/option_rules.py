@@ -1,0 +1,108 @@
+"""Rules between option values that no single kind tells, checked before anything is built or any folder touched."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from msgnn_plugin.adapters.basicsr.components import registered
+
+NEEDED_FOR_TRAINING = ("datasets.train", "network_g", "train.total_iter", "train.optim_g", "train.scheduler")
+POSITIVE = (
+    "train.total_iter",
+    "train.accumulate",
+    "val.val_freq",
+    "logger.print_freq",
+    "logger.save_checkpoint_freq",
+    "datasets.train.batch_size_per_gpu",
+    "datasets.train.dataset_enlarge_ratio",
+    "datasets.train.gt_size",
+)
+
+
+def check_rules(opt: dict[str, Any], file: str | Path) -> None:
+    """See that options fit together.
+
+    Args:
+        opt: Checked and completed options, of a training run where they hold ``datasets.train``.
+        file: Option file, to begin sentences with.
+
+    Raises:
+        ValueError: At the first rule that is broken.
+    """
+    _check_needed(opt, file)
+    for key in POSITIVE:
+        value = _get(opt, key)
+        if value is not None and value < 1:
+            raise ValueError(f"{file}: `{key}` must be at least 1, got {value}.")
+    _check_devices(opt, file)
+    if opt.get("train"):
+        _check_training(opt, file)
+    _check_save_best(opt, file)
+    _check_network(opt, file)
+
+
+def _check_needed(opt: dict[str, Any], file: str | Path) -> None:
+    if not opt["datasets"]:
+        raise ValueError(f"{file}: `datasets` must hold a set for this command, got none.")
+    if "train" not in opt["datasets"]:
+        if not opt.get("network_g"):
+            raise ValueError(f"{file}: `network_g` must be given, got nothing.")
+        return
+    for key in NEEDED_FOR_TRAINING:
+        if _get(opt, key) is None:
+            raise ValueError(f"{file}: `{key}` must be given for training, got nothing.")
+    if opt.get("val") is not None and "val_freq" not in opt["val"]:
+        raise ValueError(f"{file}: `val.val_freq` must say every how many iterations to validate, got nothing.")
+
+
+def _check_devices(opt: dict[str, Any], file: str | Path) -> None:
+    count = opt["num_gpu"]
+    if count == "auto" or count == 0:
+        return
+    present = torch.cuda.device_count()
+    if count < 0 or count > present:
+        raise ValueError(f"{file}: `num_gpu` must be auto or in [0, {present}] on this machine, got {count}.")
+    if count > 1 and int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        raise ValueError(
+            f"{file}: `num_gpu` above 1 takes one process a GPU, got {count} in one process. "
+            f"Run `torchrun --nproc_per_node {count} -m msgnn_plugin.cli train -opt {file}`."
+        )
+
+
+def _check_training(opt: dict[str, Any], file: str | Path) -> None:
+    batch, parts = opt["datasets"]["train"]["batch_size_per_gpu"], opt["train"].get("accumulate", 1)
+    if batch % parts:
+        raise ValueError(f"{file}: `train.accumulate` must divide `batch_size_per_gpu` = {batch}, got {parts}.")
+    clip = opt["train"].get("grad_clip")
+    if clip is not None and clip <= 0:
+        raise ValueError(f"{file}: `train.grad_clip` must be above 0, got {clip}.")
+    if opt["train"].get("amp") == "fp16" and not torch.cuda.is_available():
+        raise ValueError(f"{file}: `train.amp` fp16 needs a GPU, got none. Use bf16 or leave it out.")
+    decay = opt["train"].get("ema_decay", 0)
+    if not 0 <= decay < 1:
+        raise ValueError(f"{file}: `train.ema_decay` must be in [0, 1), got {decay}.")
+
+
+def _check_save_best(opt: dict[str, Any], file: str | Path) -> None:
+    val = opt.get("val") or {}
+    wanted, metrics = val.get("save_best"), list(val.get("metrics") or {})
+    if isinstance(wanted, str) and wanted not in metrics:
+        raise ValueError(f"{file}: `val.save_best` must be one of `val.metrics` ({', '.join(metrics)}), got {wanted}.")
+
+
+def _check_network(opt: dict[str, Any], file: str | Path) -> None:
+    """Build the network once, so that a setting it refuses is told before the experiment's folder is made."""
+    settings = dict(opt["network_g"])
+    try:
+        registered("arch")[settings.pop("type")](**settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{file}: `network_g`: {error}") from error
+
+
+def _get(opt: dict[str, Any], key: str) -> Any:
+    value: Any = opt
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value

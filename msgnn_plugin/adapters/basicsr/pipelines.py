@@ -1,0 +1,65 @@
+"""Run BasicSR's own training and test pipelines, as published, with everything of ours in place."""
+
+import argparse
+import contextlib
+import importlib
+import logging
+import sys
+from collections.abc import Iterator
+
+import torch.distributed as dist
+
+from msgnn_plugin.adapters.basicsr import arguments, compat
+from msgnn_plugin.adapters.basicsr.registration import register_all
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train as an option file says.
+
+    Args:
+        args: Arguments of `arguments.add_arguments`.
+    """
+    _run("train", args)
+
+
+def test(args: argparse.Namespace) -> None:
+    """Test as an option file says.
+
+    Args:
+        args: Arguments of `arguments.add_arguments`.
+    """
+    _run("test", args)
+
+
+def _run(name: str, args: argparse.Namespace) -> None:
+    register_all()
+    compat.apply()
+    pipeline = getattr(importlib.import_module(f"basicsr.{name}"), f"{name}_pipeline")
+    with _command_line(args), _left_clean():
+        pipeline(str(arguments.project_root(args.opt)))
+
+
+@contextlib.contextmanager
+def _command_line(args: argparse.Namespace) -> Iterator[None]:
+    """BasicSR parses ``sys.argv`` itself; give it ours without the sub-command."""
+    before = sys.argv
+    sys.argv = [sys.argv[0], *arguments.as_argv(args)]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+@contextlib.contextmanager
+def _left_clean() -> Iterator[None]:
+    """Close what a pipeline leaves open, so that a second run in this process starts like the first."""
+    try:
+        yield
+    finally:
+        logger = logging.getLogger("basicsr")
+        for handler in list(logger.handlers):
+            handler.close()
+            logger.removeHandler(handler)
+        importlib.import_module("basicsr.utils.logger").initialized_logger.clear()
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()

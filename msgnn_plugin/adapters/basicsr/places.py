@@ -1,0 +1,74 @@
+"""Where an option file's relative paths lead, and one helpful sentence where nothing lies there."""
+
+from pathlib import Path
+from typing import Any
+
+DATA_KEYS = ("dataroot", "dataroot_lq", "dataroot_gt", "exemplar_path")
+# What a user needs to hear about the sets that the shipped option files name. Links and layouts: datasets/README.md.
+KNOWN_SETS = {
+    "rain200h": "Rain200H (1,800 training and 200 test pairs)",
+    "rain800": "Rain800 (700 training and 100 test pairs)",
+    "rain100h": "Rain100H (100 test pairs)",
+    "rain100l": "Rain100L (100 test pairs)",
+}
+
+
+def resolve_paths(opt: dict[str, Any], root: Path) -> None:
+    """Make the paths in ``opt`` absolute and see that they exist.
+
+    Args:
+        opt: Options; data folders and ``path`` entries are changed in place.
+        root: Where relative paths start. Data that is not there may also lie below the working directory.
+
+    Raises:
+        FileNotFoundError: If a data folder or a file of weights does not exist.
+    """
+    for phase, dataset in opt["datasets"].items():
+        for key in DATA_KEYS:
+            if dataset.get(key) is not None:
+                dataset[key] = str(_data_folder(dataset[key], root, f"datasets.{phase}.{key}"))
+    for key, value in opt["path"].items():
+        if value is not None and ("resume_state" in key or "pretrain_network" in key):
+            opt["path"][key] = str(_weights(value, root, f"path.{key}"))
+
+
+def set_folders(opt: dict[str, Any], root: Path) -> None:
+    """Write the folders of this run into ``opt["path"]`` under BasicSR's names."""
+    training = "train" in opt["datasets"]
+    home = root / ("experiments" if training else "results") / opt["name"]
+    folders = {"log": home, "visualization": home / "visualization"}
+    if training:
+        folders |= {"experiments_root": home, "models": home / "models", "training_states": home / "training_states"}
+    else:
+        folders["results_root"] = home
+    opt["path"].update({key: str(folder) for key, folder in folders.items()})
+
+
+def _data_folder(value: str, root: Path, where: str) -> Path:
+    path = Path(value).expanduser()
+    candidates = [path] if path.is_absolute() else [root / path, Path.cwd() / path]
+    for candidate in candidates:
+        if candidate.exists():
+            return candidate
+    wanted = next(
+        (text for name, text in KNOWN_SETS.items() if name in value.lower()), "a folder of rainy and clean pairs"
+    )
+    raise FileNotFoundError(
+        f"`{where}`: there is no {candidates[0]}. Put {wanted} there, as unpacked or as a link "
+        f"(`ln -s WHERE_IT_LIES {candidates[0]}`); datasets/README.md says where each set is had and which layouts are read."
+    )
+
+
+def _weights(value: str, root: Path, where: str) -> Path:
+    path = Path(value).expanduser()
+    path = path if path.is_absolute() else root / path
+    # A run that was stopped before its first validation has no best weights yet.
+    latest = path.with_name("net_g_latest.pth")
+    if not path.is_file() and path.name == "net_g_best.pth" and latest.is_file():
+        return latest
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"`{where}`: there is no {path}. Train first (`basicsr train -opt ...`), or name a file by "
+            f"`--force_yml {where.replace('.', ':')}=FILE`."
+        )
+    return path

@@ -1,0 +1,30 @@
+"""Put our networks, loss, data set and model into BasicSR's registries."""
+
+import importlib
+
+from msgnn_plugin.adapters.basicsr import compat
+
+
+def register_all() -> None:
+    """Import BasicSR with its mends and register everything of ours; calling it twice is harmless.
+
+    Raises:
+        ImportError: If BasicSR or something it imports is missing.
+    """
+    compat.apply()
+    registry = importlib.import_module("basicsr.utils.registry")
+    archs = importlib.import_module("msgnn_plugin.archs")
+    layers = importlib.import_module("msgnn_plugin.layers")
+    losses = importlib.import_module("msgnn_plugin.losses")
+    datasets = importlib.import_module("msgnn_plugin.adapters.basicsr.datasets")
+    models = importlib.import_module("msgnn_plugin.adapters.basicsr.models")
+    wanted = {
+        registry.ARCH_REGISTRY: (archs.MSGNNArch, layers.GraphAggregator),
+        registry.LOSS_REGISTRY: (losses.NegSSIMLoss,),
+        registry.DATASET_REGISTRY: (datasets.PairedExemplarDataset,),
+        registry.MODEL_REGISTRY: (models.MSGNNModel,),
+    }
+    for target, things in wanted.items():
+        for thing in things:
+            if thing.__name__ not in target:
+                target.register(thing)
