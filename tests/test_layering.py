@@ -61,3 +61,26 @@ def test_importing_the_package_brings_torch_alone():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
+
+
+def test_networks_train_and_save_where_torch_is_alone(tmp_path):
+    # The folder named basicsr stands for the old copies that many projects carry.
+    (tmp_path / "basicsr").mkdir()
+    (tmp_path / "basicsr" / "__init__.py").write_text("raise RuntimeError('not ours to import')")
+    code = f"""
+import sys
+for name in {sorted(TOOLBOXES - {"basicsr"} | {"numpy", "cv2", "lmdb", "PIL", "skimage", "torchvision"})}:
+    sys.modules[name] = None
+sys.path.insert(0, {str(tmp_path)!r})
+import torch
+from msgnn_plugin import MSGNNArch
+from msgnn_plugin.losses import NegSSIMLoss
+network = MSGNNArch(num_feat=8, num_blocks=1, num_groups=2)
+optimizer = torch.optim.Adam(network.parameters())
+rainy = torch.rand(1, 3, 32, 32)
+NegSSIMLoss()(network(rainy), rainy).backward()
+optimizer.step()
+torch.save(network.state_dict(), {str(tmp_path / "weights.pth")!r})
+MSGNNArch.from_state_dict(torch.load({str(tmp_path / "weights.pth")!r}))
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, cwd=PACKAGE.parent)
