@@ -17,7 +17,7 @@ ALLOWED = {
     "losses": {"losses"},
     "data": {"data"},
     "adapters": {"adapters", "archs", "layers", "losses", "data", "ops"},
-    "cli": {"cli", "adapters", "archs", "layers", "losses", "data", "ops", "restoration"},
+    "cli": {"_extension", "cli", "adapters", "archs", "layers", "losses", "data", "ops", "restoration"},
 }
 TOOLBOXES = {"basicsr", "mmengine", "mmcv", "mmagic", "spandrel"}
 # What the networks may import: `import msgnn_plugin` needs torch alone.
