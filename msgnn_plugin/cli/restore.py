@@ -1,0 +1,117 @@
+"""`basicsr restore`: take the rain out of pictures."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from msgnn_plugin.data.picture_files import PictureJob
+    from msgnn_plugin.restoration import Restorer
+
+NAME = "restore"
+HELP = "take the rain out of pictures: files, folders or patterns"
+_NO_WEIGHTS = (
+    "restore: `--weights` must name a weights file (.pth or .safetensors), got none. Train some by "
+    "`basicsr train -opt options/train_msgnn_rain200h.yml` (`make demo` makes small ones in minutes, in demo/), or "
+    "give the authors' checkpoint."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this sub-command's arguments."""
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help='picture, folder, or pattern such as "photos/*.jpg"')
+    parser.add_argument("-o", "--out", required=True, help="folder for the results, STEM.png; made where it is missing")
+    parser.add_argument("--weights", metavar="FILE", help="weights; the network is built from them")
+    parser.add_argument("--exemplar", metavar="FILE", help="another rainy picture to look for similar patches in")
+    parser.add_argument("--compare", action="store_true", help="also write rainy | derained strips into OUT/compare")
+    parser.add_argument(
+        "--clean", metavar="PATH", help="rain-free picture, or folder of them by the same names: strips show it too"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (auto)")
+    parser.add_argument("--recursive", action="store_true", help="search folders to any depth, keeping sub-folders")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Restore every picture.
+
+    Returns:
+        0 when all are done, 1 when some failed; each of those is named on the standard error.
+    """
+    if args.weights is None:
+        raise ValueError(_NO_WEIGHTS)
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from msgnn_plugin.data.picture_files import plan_pictures
+
+    jobs = plan_pictures(args.inputs, args.out, recursive=args.recursive)
+    cleans = _clean_pictures(args.clean, jobs)
+    restorer = _load(args)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    failed = 0
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Restoring", total=len(jobs))
+        for job, clean in zip(jobs, cleans, strict=True):
+            try:
+                _restore(restorer, job, clean, compare=args.compare or clean is not None)
+            except (ValueError, OSError, MemoryError) as error:
+                failed += 1
+                print(f"basicsr restore: error: {_name_once(error, job.source)}", file=sys.stderr)
+            progress.advance(task)
+    print(f"Restored {len(jobs) - failed} of {len(jobs)} pictures into {args.out}." + _note(failed))
+    return 1 if failed else 0
+
+
+def _load(args: argparse.Namespace) -> "Restorer":
+    from msgnn_plugin.archs import from_state_dict, load_weights
+    from msgnn_plugin.data.image_file import read_picture
+    from msgnn_plugin.restoration import Restorer, choose_device
+
+    device = choose_device(args.device)
+    exemplar = None if args.exemplar is None else read_picture(args.exemplar).rgb
+    return Restorer(from_state_dict(load_weights(args.weights)), device, exemplar)
+
+
+def _clean_pictures(clean: str | None, jobs: list["PictureJob"]) -> list[Path | None]:
+    """Return the clean picture of each job; a missing one is told before hours of work, not after."""
+    from msgnn_plugin.data.picture_files import find_partner
+
+    if clean is None:
+        return [None] * len(jobs)
+    path = Path(clean)
+    if not path.is_dir():
+        if len(jobs) > 1:
+            raise ValueError(f"restore: `--clean` must be a folder if there are several inputs, got {clean!r}.")
+        return [path]
+    partners = [find_partner(path, job.place) for job in jobs]
+    missing = [job.place for job, partner in zip(jobs, partners, strict=True) if partner is None]
+    if missing:
+        raise FileNotFoundError(
+            f"restore: `--clean` must hold a picture of the same name for every input, got none for {str(missing[0])!r}"
+            f" and {len(missing) - 1} others in {clean!r}."
+        )
+    return partners
+
+
+def _restore(restorer: "Restorer", job: "PictureJob", clean: Path | None, *, compare: bool) -> None:
+    from msgnn_plugin.data.comparison import make_comparison
+    from msgnn_plugin.data.image_file import read_picture, write_picture
+
+    picture = read_picture(job.source)
+    derained = restorer(picture)
+    write_picture(job.output, derained, picture)
+    if compare:
+        strip = make_comparison(picture.rgb, derained, None if clean is None else read_picture(clean).rgb)
+        write_picture(job.comparison, strip / 255)
+
+
+def _name_once(error: Exception, source: Path) -> str:
+    """Return the error's sentence with the input's name in front, on one line."""
+    sentence = " ".join(str(error).split()) or "the memory does not suffice"
+    return sentence if str(source) in sentence else f"{source}: {sentence}"
+
+
+def _note(failed: int) -> str:
+    return f" {failed} failed: see the errors above." if failed else ""

@@ -1,0 +1,72 @@
+"""Clean single pictures with a deraining network."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from msgnn_plugin.data.image_file import Picture
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that `auto`, `cpu` or `cuda` means here.
+
+    Raises:
+        RuntimeError: If `cuda` is asked for and PyTorch finds no GPU.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError(
+            "restore: `--device cuda` needs a GPU that PyTorch can use, got none. Use `--device cpu` or `auto`."
+        )
+    return torch.device(name)
+
+
+class Restorer:
+    """A network made ready for single pictures.
+
+    Args:
+        network: Takes rainy images (1, 3, H, W), RGB in [0, 1], and an exemplar of the same form or None.
+        device: Where it runs.
+        exemplar: Another rainy picture, RGB in [0, 1], shape (h, w, 3); None leaves the choice to the network.
+    """
+
+    def __init__(self, network: nn.Module, device: torch.device, exemplar: NDArray[np.float32] | None = None) -> None:
+        self.device = device
+        self.network = network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        self.exemplar = None if exemplar is None else self._to_tensor(exemplar)
+
+    @torch.inference_mode()
+    def __call__(self, picture: Picture) -> NDArray[np.float32]:
+        """Return the derained picture, RGB in [0, 1], shape (H, W, 3).
+
+        Raises:
+            ValueError: If the network gives values that are no numbers.
+            MemoryError: If the memory, or the GPU's, does not suffice.
+        """
+        height, width = picture.rgb.shape[:2]
+        try:
+            derained = self.network(self._to_tensor(picture.rgb), self.exemplar)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            # Leaving the block first frees what the traceback still holds.
+            derained = None
+        if derained is None:
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            raise MemoryError(f"the memory of the {self.device.type} does not suffice for {width} x {height} pixels")
+        if not torch.isfinite(derained).all():
+            raise ValueError("the network gave values that are no numbers; its weights may be damaged")
+        return derained[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy()
+
+    def _to_tensor(self, rgb: NDArray[np.float32]) -> Tensor:
+        image = torch.from_numpy(rgb).permute(2, 0, 1)[None]
+        return image.to(self.device).contiguous(memory_format=torch.channels_last)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # The CPU's allocator raises a plain RuntimeError; its words are all there is to know it by.
+    words = ("can't allocate memory", "not enough memory", "std::bad_alloc")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error) for word in words)
