@@ -1,4 +1,4 @@
-"""`MSGNNModel`: BasicSR's SRModel with an exemplar, mixed precision, accumulation, exact resume and the best weights kept.
+"""`MSGNNModel`: BasicSR's SRModel with an exemplar, mixed precision, accumulation, exact resume, the best weights kept.
 
 Imports BasicSR, so it is itself imported only by `registration.register`, after the mends.
 """

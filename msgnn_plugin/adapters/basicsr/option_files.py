@@ -42,7 +42,7 @@ def read_options(path: str | Path) -> tuple[dict[str, Any], list[tuple[Path, dic
     from mmengine.config import Config
 
     try:
-        # The check above read every file safely; mmengine's templates and imports are left off, since they are not data.
+        # The check above read every file safely; mmengine's templates and imports are no data, so they are left off.
         config = Config.fromfile(
             path,
             use_predefined_variables=False,

@@ -17,7 +17,7 @@ PLAIN = {
 }
 
 
-class Mismatch(Exception):
+class MismatchError(Exception):
     """A value is not of the wanted kind; callers turn it into a sentence with the place."""
 
 
@@ -35,7 +35,7 @@ def convert(value: Any, annotation: Any) -> Any:
         The value, converted where that loses nothing.
 
     Raises:
-        Mismatch: If it is of another kind.
+        MismatchError: If it is of another kind.
     """
     origin = get_origin(annotation)
     if annotation is Any or annotation is inspect.Parameter.empty:
@@ -104,7 +104,7 @@ def _told_by_default(default: Any) -> Any:
 
 def _require(value: Any, fits: bool) -> Any:
     if not fits:
-        raise Mismatch
+        raise MismatchError
     return value
 
 
@@ -113,9 +113,9 @@ def _convert_number(value: Any, kind: type) -> int | float:
         try:
             value = float(value)
         except ValueError:
-            raise Mismatch from None
+            raise MismatchError from None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Mismatch
+        raise MismatchError
     if kind is float:
         return float(value)
     # Checked on the value itself: a whole number above 2**53 must not pass through a float.
@@ -127,16 +127,15 @@ def _convert_number(value: Any, kind: type) -> int | float:
 
 
 def _convert_union(value: Any, members: tuple[Any, ...]) -> Any:
-    # A member that fits as it is wins over one that needs a conversion: "auto" in `int | Literal["auto"]`, 3 in `str | int`.
-    # Members that YAML cannot write, such as a tensor, are left out.
+    # A member that fits as it is wins over one that needs a conversion. Those YAML cannot write (a tensor) drop out.
     results = []
     for member in filter(_from_yaml, members):
         try:
             results.append(convert(value, member))
-        except Mismatch:
+        except MismatchError:
             continue
     if not results:
-        raise Mismatch
+        raise MismatchError
     return next((result for result in results if type(result) is type(value)), results[0])
 
 

@@ -183,7 +183,7 @@ def _start_processes(opt: dict[str, Any], launcher: str) -> None:
 
 
 def _settle_seed(opt: dict[str, Any]) -> None:
-    """Seed everything; without `manual_seed` the first process draws one for all, which the experiment's copy records."""
+    """Seed everything; without `manual_seed` the first process draws one for all, and the run's copy records it."""
     if opt.get("manual_seed") is None:
         seed = torch.tensor([random.SystemRandom().randint(1, 10000)])
         if opt["dist"]:

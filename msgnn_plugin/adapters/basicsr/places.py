@@ -55,7 +55,7 @@ def _data_folder(value: str, root: Path, where: str) -> Path:
     )
     raise FileNotFoundError(
         f"`{where}`: there is no {candidates[0]}. Put {wanted} there, as unpacked or as a link "
-        f"(`ln -s WHERE_IT_LIES {candidates[0]}`); datasets/README.md says where each set is had and which layouts are read."
+        f"(`ln -s WHERE_IT_LIES {candidates[0]}`); datasets/README.md says where to get each set."
     )
 
 

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from msgnn_plugin.adapters.basicsr.components import Component, registered
-from msgnn_plugin.adapters.basicsr.option_types import Mismatch, convert, describe
+from msgnn_plugin.adapters.basicsr.option_types import MismatchError, convert, describe
 
 # Dotted keys of BasicSR; a star stands for one name. Models and plugins add theirs (see `Schema.add`).
 KEYS: dict[str, Any] = {
@@ -170,6 +170,6 @@ class Schema:
 def _convert(value: Any, kind: Any, where: tuple[str, ...], origin: Origin) -> Any:
     try:
         return convert(value, kind)
-    except Mismatch:
+    except MismatchError:
         message = f"{origin(where)}: `{'.'.join(where)}` must be {describe(kind)}, got {value!r}."
         raise TypeError(message) from None

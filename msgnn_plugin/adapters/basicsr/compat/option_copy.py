@@ -1,4 +1,4 @@
-"""BasicSR copies the option file as it lies, once by every process, without what it inherits or the command line forced."""
+"""BasicSR copies the option file as it lies, by every process, without what it inherits or the command line forced."""
 
 import importlib
 import shlex

@@ -1,4 +1,4 @@
-"""BasicSR's option parsing runs `--force_yml` through `exec`, lists through `eval`, and knows no inheritance or check."""
+"""BasicSR's option parsing runs `--force_yml` through `exec`, lists through `eval`, and checks and inherits nothing."""
 
 import importlib
 

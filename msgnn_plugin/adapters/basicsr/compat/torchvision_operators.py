@@ -1,4 +1,4 @@
-"""A torchvision built for CUDA cannot load its own library beside a CPU torch, and then `import torchvision` itself fails.
+"""A torchvision built for CUDA cannot load its own library beside a CPU torch, and then even its import fails.
 
 It registers shape functions for two operators that the library would have defined. Declaring those two, without an
 implementation, is enough: everything but the compiled detection operators works, and those say that they are absent.
