@@ -16,6 +16,7 @@ ALLOWED = {
     "archs": {"archs", "layers", "ops"},
     "losses": {"losses"},
     "data": {"data"},
+    "restoration": {"data"},
     "adapters": {"adapters", "archs", "layers", "losses", "data", "ops"},
     "cli": {"_extension", "cli", "adapters", "archs", "layers", "losses", "data", "ops", "restoration"},
 }
