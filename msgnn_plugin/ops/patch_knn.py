@@ -222,7 +222,7 @@ def _nearest(query: Tensor, database: Tensor, outside: Tensor | None, num_neighb
         distance.masked_fill_(outside, torch.inf)
     # One more than asked for, to see whether the last place is contested.
     count = min(num_neighbors + 1, distance.shape[-1])
-    near, index = distance.nan_to_num_(nan=torch.inf).topk(count, largest=False)
+    near, index = distance.nan_to_num_(nan=torch.inf, posinf=torch.inf).topk(count, largest=False)
     # Bound on the rounding of two dot products of D terms and their sum, with a factor of 4 in hand.
     unit = torch.finfo(torch.float64).eps * 4 * (query.shape[-1] + 4)
     bound = unit * (query_norm + database_norm.amax(-1, keepdim=True))
@@ -247,9 +247,12 @@ def _rank_by_differences(
             total = asking.new_zeros(len(chunk), database.shape[1])
             for feature in range(asking.shape[1]):
                 total += (asking[:, feature, None] - features[batch, feature]).square_()
+            # What is not finite, a candidate still, comes before what lies outside the window.
+            largest = torch.finfo(total.dtype).max
+            total.nan_to_num_(nan=largest, posinf=largest)
             if outside is not None:
-                # NaN, a candidate still, comes before what lies outside the window.
-                total = total.nan_to_num_(nan=torch.finfo(total.dtype).max).masked_fill_(outside[chunk], torch.inf)
-            ranked, order = total.nan_to_num_(nan=torch.inf, posinf=torch.inf).sort(dim=-1, stable=True)
+                total.masked_fill_(outside[chunk], torch.inf)
+            ranked, order = total.sort(dim=-1, stable=True)
             index[batch, chunk] = order[:, : index.shape[-1]]
-            distance[batch, chunk] = ranked[:, : index.shape[-1]]
+            ranked = ranked[:, : index.shape[-1]]
+            distance[batch, chunk] = ranked.where(ranked < largest, torch.inf)
