@@ -26,7 +26,7 @@ def test_trains_validates_saves_and_tests(tmp_path):
     assert [row["image"] for row in rows] == ["1", "2", "mean"]
     assert float(rows[2]["psnr"]) == pytest.approx((float(rows[0]["psnr"]) + float(rows[1]["psnr"])) / 2, abs=1e-5)
 
-    run("test", write_options(tmp_path / "options" / "test.yml", tiny_run.test_options()))
+    run("test", write_options(tmp_path / "options" / "test.yml", tiny_run.measuring_options()))
     tested = read_csv(tmp_path / "results" / "measured" / "metrics" / "first.csv")
     # Same weights, same exemplars: the test pipeline agrees with the validation.
     assert [row["psnr"] for row in tested] == [row["psnr"] for row in rows]

@@ -21,34 +21,35 @@ POSITIVE = (
 )
 
 
-def check_rules(opt: dict[str, Any], file: str | Path) -> None:
+def check_rules(opt: dict[str, Any], file: str | Path, is_train: bool) -> None:
     """See that options fit together.
 
     Args:
-        opt: Checked and completed options, of a training run where they hold ``datasets.train``.
+        opt: Checked and completed options.
         file: Option file, to begin sentences with.
+        is_train: Whether they are to be trained by.
 
     Raises:
         ValueError: At the first rule that is broken.
     """
-    _check_needed(opt, file)
+    _check_needed(opt, file, is_train)
     for key in POSITIVE:
         value = _get(opt, key)
         if value is not None and value < 1:
             raise ValueError(f"{file}: `{key}` must be at least 1, got {value}.")
     _check_devices(opt, file)
-    if opt.get("train"):
+    if is_train:
         _check_training(opt, file)
     _check_save_best(opt, file)
     _check_network(opt, file)
 
 
-def _check_needed(opt: dict[str, Any], file: str | Path) -> None:
-    if not opt["datasets"]:
-        raise ValueError(f"{file}: `datasets` must hold a set for this command, got none.")
-    if "train" not in opt["datasets"]:
+def _check_needed(opt: dict[str, Any], file: str | Path, is_train: bool) -> None:
+    if not is_train:
+        if not opt["datasets"]:
+            raise ValueError(f"{file}: `datasets` must hold a `test` or `val` set for testing, got none.")
         if not opt.get("network_g"):
-            raise ValueError(f"{file}: `network_g` must be given, got nothing.")
+            raise ValueError(f"{file}: `network_g` must be given for testing, got nothing.")
         return
     for key in NEEDED_FOR_TRAINING:
         if _get(opt, key) is None:

@@ -40,7 +40,7 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any]
     args = parse_arguments()
     opt = load_options(args.opt, args.force_yml)
     _complete(opt, args, is_train)
-    check_rules(opt, args.opt)
+    check_rules(opt, args.opt, is_train)
     places.resolve_paths(opt, Path(root_path))
     places.set_folders(opt, Path(root_path))
     _start_processes(opt, args.launcher)

@@ -153,10 +153,10 @@ class Schema:
         # The right name may lie in another section, so the last part is looked for everywhere as well.
         elsewhere = {key.rpartition(".")[2]: key for key in self.keys if "*" not in key}
         near = difflib.get_close_matches(where[-1], names, n=1, cutoff=0.5)
-        if near:
-            hint = f"Did you mean `{prefix + '.' if prefix else ''}{near[0]}`?"
-        elif where[-1] in elsewhere:
+        if where[-1] in elsewhere:
             hint = f"Did you mean `{elsewhere[where[-1]]}`?"
+        elif near:
+            hint = f"Did you mean `{prefix + '.' if prefix else ''}{near[0]}`?"
         else:
             hint = f"Known here: {', '.join(sorted(set(names)))}."
         raise ValueError(f"{origin(where)}: unknown key `{'.'.join(where)}`. {hint}")

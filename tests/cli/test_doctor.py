@@ -1,0 +1,26 @@
+import importlib.metadata
+
+from msgnn_plugin.cli import doctor
+from msgnn_plugin.cli.main import main
+
+
+def test_reports_versions_ops_and_mends(capsys):
+    main(["doctor"])
+    report = capsys.readouterr().out
+    for part in ("python 3.", "torch ", "compiled ops:", "Mended in BasicSR:", "functional_tensor", "applied"):
+        assert part in report
+
+
+def test_says_how_to_get_what_is_missing(capsys, monkeypatch):
+    version = importlib.metadata.version
+
+    def without(name):
+        if name in ("basicsr", "lmdb"):
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(doctor.importlib.metadata, "version", without)
+    assert main(["doctor"]) == 1
+    report = capsys.readouterr().out
+    assert "basicsr: pip install --no-build-isolation --no-deps basicsr==1.4.2" in report
+    assert "lmdb: pip install lmdb" in report
