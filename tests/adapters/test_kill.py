@@ -66,6 +66,8 @@ def test_killed_five_times_ends_bit_identically(tmp_path, processes, workers):
     best = [weights_of(tmp_path / name, "net_g_best.pth") for name in ("whole", "killed")]
     assert_same_weights(*best)
     assert best[0]["best"] == best[1]["best"]
+    left = [path.name for path in (states.parent / "models").iterdir() if path.name.startswith(".")]
+    assert left == []
     # One experiment, never put aside and begun anew.
     assert [path.name for path in (tmp_path / "killed/experiments").iterdir()] == ["tiny"]
 

@@ -36,7 +36,7 @@ def test_trains_validates_saves_and_tests(tmp_path):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_resumes_bit_identically_from_any_folder(tmp_path, monkeypatch, workers):
     option_file = make_project(tmp_path / "whole")
-    forced = ["--force_yml", f"datasets:train:num_worker_per_gpu={workers}"]
+    forced = ["--force_yml", f"datasets:train:num_worker_per_gpu={workers}", "datasets:train:persistent_workers=true"]
     run("train", option_file, *forced)
     option_file = make_project(tmp_path / "broken")
     # Iteration 6 lies within an epoch of ceil(5 / 2) = 3 iterations' end, 4 amid one.
@@ -232,6 +232,33 @@ def test_stock_data_set_trains_too(tmp_path):
     }
     run("train", make_project(tmp_path, options))
     assert (tmp_path / "experiments/tiny/models/net_g_latest.pth").is_file()
+
+
+def test_an_older_state_of_the_same_number_stays_as_it_is(tmp_path):
+    option_file = make_project(tmp_path)
+    run("train", option_file)
+    states = tmp_path / "experiments/tiny/training_states"
+    before = (states / "8.state").read_bytes()
+    # Goes another way from 4 on and validates at 8 without saving there.
+    forced = [f"path:resume_state={states / '4.state'}", "logger:save_checkpoint_freq=100", "train:optim_g:lr=1e-3"]
+    run("train", option_file, "--force_yml", *forced)
+    assert (states / "8.state").read_bytes() == before
+
+
+def test_compares_the_same_with_a_cpu_prefetcher(tmp_path):
+    run("train", make_project(tmp_path / "one"))
+    run("train", make_project(tmp_path / "two"), "--force_yml", "datasets:train:prefetch_mode=cpu")
+    assert_same_weights(weights_of(tmp_path / "one"), weights_of(tmp_path / "two"))
+
+
+@pytest.mark.slow
+def test_compiled_training_keeps_plain_checkpoints(tmp_path):
+    run("train", make_project(tmp_path / "plain"), "--force_yml", "train:total_iter=2")
+    run("train", make_project(tmp_path / "compiled"), "--force_yml", "train:total_iter=2", "train:compile=true")
+    plain, compiled = weights_of(tmp_path / "plain")["params"], weights_of(tmp_path / "compiled")["params"]
+    assert plain.keys() == compiled.keys()
+    for name, value in plain.items():
+        torch.testing.assert_close(compiled[name], value, atol=1e-3, rtol=1e-2)
 
 
 def test_logs_are_closed(tmp_path):

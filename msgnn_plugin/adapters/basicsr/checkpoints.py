@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import torch
 
 from msgnn_plugin.archs import load_weights
 from msgnn_plugin.data.atomic import write_bytes_atomic
+
+LEFTOVER = re.compile(r"\..+\.\d+\.[0-9a-f]{8}\.(pth|state)")
 
 
 def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
@@ -26,6 +29,13 @@ def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
     buffer = io.BytesIO()
     torch.save(content, buffer)
     write_bytes_atomic(path, buffer.getvalue())
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove what a killed process was writing under temporary names (see `msgnn_plugin.data.atomic`)."""
+    for path in Path(folder).glob(".*"):
+        if LEFTOVER.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def network_beside(state: str | Path, iteration: int) -> Path:

@@ -29,6 +29,7 @@ class SavingMixin:
         if wanted and metrics and sets:
             self.best_key = (sets[0], wanted if isinstance(wanted, str) else metrics[0])
         self.validated_iter = -1
+        self.saved_iter = -1
 
     def save(self, epoch: int, current_iter: int) -> None:
         """Write weights, then the state that belongs to them.
@@ -48,7 +49,7 @@ class SavingMixin:
         def write() -> None:
             write_checkpoint(self.weights(), path)
             if not last:
-                self.epoch = epoch
+                self.epoch, self.saved_iter = epoch, current_iter
                 self.write_state(current_iter)
 
         self.attempt(write, str(path), last)
@@ -95,7 +96,7 @@ class SavingMixin:
         super().resume_training(resume_state)
         if resume_state.get("scaler"):
             self.scaler.load_state_dict(resume_state["scaler"])
-        self.epoch = resume_state["epoch"]
+        self.epoch, self.saved_iter = resume_state["epoch"], resume_state["iter"]
         self.validated_iter = resume_state.get("validated_iter", -1)
         self.best_metric_results = resume_state.get("best_metric_results", {})
         self.best = self._usable_record(resume_state.get("best"))

@@ -114,7 +114,8 @@ class ValidationMixin:
             return
         self.validated_iter = step
         state = Path(self.opt["path"]["training_states"]) / f"{step}.state"
-        if state.is_file():
+        # A state of that number may also be left from a run that went another way.
+        if self.saved_iter == step and state.is_file():
             self.attempt(lambda: self.write_state(step), str(state), fatal=False)
 
     def _write(self, write: Any, path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from msgnn_plugin.adapters.basicsr.checkpoints import network_beside, newest_checkpoint
+from msgnn_plugin.adapters.basicsr.checkpoints import network_beside, newest_checkpoint, remove_leftovers
 from msgnn_plugin.adapters.basicsr.compat.inspection import source_contains
 from msgnn_plugin.archs import load_weights
 
@@ -60,6 +60,8 @@ def _find(opt: dict[str, Any]) -> str | None:
     if opt["rank"] != 0:
         return None
     if opt["auto_resume"]:
+        for key in ("models", "training_states"):
+            remove_leftovers(opt["path"][key])
         found = newest_checkpoint(opt["path"]["training_states"])
         if found is not None:
             return str(found)
