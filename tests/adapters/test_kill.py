@@ -10,7 +10,15 @@ import time
 import pytest
 import torch
 
-from tests.adapters.tiny_run import assert_same_weights, make_project, start, tiny_options, weights_of
+from tests.adapters.tiny_run import (
+    assert_same_weights,
+    make_project,
+    measuring_options,
+    start,
+    tiny_options,
+    weights_of,
+    write_options,
+)
 
 pytestmark = pytest.mark.slow
 ITERATIONS = 60
@@ -84,3 +92,44 @@ def test_two_processes_equal_one(tmp_path):
 
 def newest(states) -> int:
     return max((int(path.stem) for path in states.glob("*.state") if path.stem.isdigit()), default=0)
+
+
+BREAKING_LOSS = '''
+"""A loss that is not finite in the second process alone, from its third call on."""
+
+import os
+
+from basicsr.utils.registry import LOSS_REGISTRY
+from torch import nn
+
+
+@LOSS_REGISTRY.register()
+class BreakingLoss(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, derained, clean):
+        self.calls += 1
+        broken = self.calls > 2 and os.environ["RANK"] == "1"
+        return (derained - clean).abs().mean() * (float("nan") if broken else 1)
+'''
+
+
+def test_a_loss_that_breaks_in_one_process_stops_both(tmp_path, monkeypatch):
+    (tmp_path / "breaking.py").write_text(BREAKING_LOSS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    broken = options() | {"plugins": ["breaking"]}
+    broken["train"]["pixel_opt"] = {"type": "BreakingLoss"}
+    process = start("train", make_project(tmp_path, broken), processes=2)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert "`l_pix` must be finite, got nan at iteration 3" in output
+    assert newest(tmp_path / "experiments/tiny/training_states") == 2
+
+
+def test_tests_in_two_processes(tmp_path):
+    finish(start("train", make_project(tmp_path, options()), "--force_yml", "train:total_iter=2"))
+    test_file = write_options(tmp_path / "options/test.yml", measuring_options())
+    finish(start("test", test_file, processes=2))
+    assert (tmp_path / "results/measured/metrics/first.csv").read_text().count("\n") == 4

@@ -1,8 +1,10 @@
 """BasicSR wraps every distributed network for `torch.cuda.current_device()`, which fails on a machine without a GPU."""
 
 import importlib
+import inspect
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -30,9 +32,12 @@ def model_to_device(self: Any, net: nn.Module) -> nn.Module:
     net = net.to(self.device)
     if not self.opt["dist"] or not any(parameter.requires_grad for parameter in net.parameters()):
         return net
+    # torch 2.13 renamed the argument and warns about the old name.
+    names = inspect.signature(DistributedDataParallel).parameters
+    sync = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
     return DistributedDataParallel(
         net,
-        device_ids=None if self.device.type == "cpu" else [self.device.index or 0],
-        broadcast_buffers=any(buffer.is_floating_point() for buffer in net.buffers()),
+        device_ids=None if self.device.type == "cpu" else [torch.cuda.current_device()],
         find_unused_parameters=self.opt.get("find_unused_parameters", False),
+        **{sync: any(buffer.is_floating_point() for buffer in net.buffers())},
     )
