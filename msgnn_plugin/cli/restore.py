@@ -1,7 +1,6 @@
 """`basicsr restore`: take the rain out of pictures."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
                 _restore(restorer, job, clean, compare=args.compare or clean is not None)
             except (ValueError, OSError, MemoryError) as error:
                 failed += 1
-                print(f"basicsr restore: error: {_name_once(error, job.source)}", file=sys.stderr)
+                sentence = f"basicsr restore: error: {_name_once(error, job.source)}"
+                # Above the bar, in one line however wide the terminal is.
+                console.print(sentence, soft_wrap=True, markup=False, highlight=False)
             progress.advance(task)
     print(f"Restored {len(jobs) - failed} of {len(jobs)} pictures into {args.out}." + _note(failed))
     return 1 if failed else 0
