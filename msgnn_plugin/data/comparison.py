@@ -92,8 +92,8 @@ def _draw_scale(strip: Image.Image, left: int, top: int, font: ImageFont.FreeTyp
     draw = ImageDraw.Draw(strip)
     line = strip.height - top
     bar = Image.fromarray(_colour(np.arange(256, dtype=np.uint8)[None]))
-    width = MIN_PANEL_WIDTH * line // 56
+    width = MIN_PANEL_WIDTH * line // 70
     start = left + line // 2
     draw.text((left, top + line / 2), "0", _INK, font, anchor="lm")
     strip.paste(bar.resize((width, line // 3)), (start, top + line // 3))
-    draw.text((start + width + 4, top + line / 2), f"{ERROR_LIMIT} of white or more", _INK, font, anchor="lm")
+    draw.text((start + width + 4, top + line / 2), f"{ERROR_LIMIT}+ of white", _INK, font, anchor="lm")
