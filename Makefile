@@ -1,4 +1,6 @@
 # `make demo` and `make test` start from a bare machine: Python 3.10 to 3.12 and nothing else installed by hand.
+# See msgnn_plugin/cli/main.py.
+export OMP_WAIT_POLICY ?= PASSIVE
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -65,9 +65,9 @@ def unpack_hyper(where: str, hyper: Tensor) -> dict[str, Any]:
     return settings
 
 
-def check_hyper(where: str, stored: Tensor, own: Tensor) -> None:
+def check_hyper(where: str, stored: Tensor, ours: Mapping[str, Any]) -> None:
     """Raise RuntimeError naming the first setting in which weights and network differ."""
-    theirs, ours = unpack_hyper(where, stored), unpack_hyper(where, own)
+    theirs = unpack_hyper(where, stored)
     for field in FIELDS:
         if theirs[field] != ours[field]:
             raise RuntimeError(

@@ -15,8 +15,8 @@ from msgnn_plugin.archs.msgnn_official import convert_official
 from msgnn_plugin.archs.state_dict import unwrap
 from msgnn_plugin.layers.channel_attention import CHANNEL_ATTENTIONS
 from msgnn_plugin.layers.dense import DenseBranch, SubNetwork, leaky_relu
-from msgnn_plugin.layers.patch_graph import GraphAggregator, Variant, check_graph_settings
-from msgnn_plugin.layers.resize import gaussian_pyramid, pad_to_side
+from msgnn_plugin.layers.patch_graph import GraphAggregator, Variant, check_graph_settings, check_positive
+from msgnn_plugin.layers.resize import gaussian_pyramid
 
 EXEMPLAR = "exemplar"
 
@@ -69,6 +69,8 @@ class MSGNNArch(nn.Module):
     ) -> None:
         super().__init__()
         settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        if not isinstance(scales, Sequence):
+            raise TypeError(f"MSGNNArch: `scales` must be a sequence such as (1, 2, 4), got {scales!r}.")
         settings["scales"] = scales = tuple(scales)
         _check_settings(num_blocks, num_groups, scales, channel_attention, use_exemplar, graph)
         check_graph_settings("MSGNNArch", num_feat, patch_size, stride, num_neighbors, window_size, variant)
@@ -93,6 +95,7 @@ class MSGNNArch(nn.Module):
         if graph and (official or num_groups > 1):
             self._build_graphs(num_feat, num_groups, patch_size, stride, num_neighbors, window_size, variant)
         self.head = nn.Sequential(nn.Conv2d(num_feat, num_feat, 3, padding=1), leaky_relu(), nn.Conv2d(num_feat, 3, 1))
+        self.settings = settings
         self.register_buffer("hyper", pack_hyper(settings))
         self.register_buffer("exemplar_bank", torch.zeros(0, 3, 1, 1, dtype=torch.uint8))
 
@@ -142,13 +145,15 @@ class MSGNNArch(nn.Module):
             exemplar: Other rainy images (B or 1, 3, h, w) of any size. None means the first of the bank stored in the
                 weights, or where that is empty the rainy images themselves. Ignored by a network built without that
                 branch.
-            pyramid: The rainy images at each of ``scales``, finest first, where the caller has them already; None
-                makes them.
+            pyramid: The rainy images, their half, their quarter and so on up to the largest of ``scales``, where the
+                caller has them already; None makes them.
 
         Raises:
             ValueError: If a shape is wrong.
         """
         _check_image("rainy", rainy)
+        # Convolutions on a CPU run several times faster in this layout; the caller's layout comes back at the end.
+        was_contiguous = rainy.is_contiguous()
         rainy = rainy.contiguous(memory_format=torch.channels_last)
         similar = self._gather_similar(rainy, exemplar, pyramid) if self.fusions else None
         x, fusion = self.stem_activation(self.stem(rainy)), None
@@ -157,7 +162,8 @@ class MSGNNArch(nn.Module):
             x, fusion = group(x, fusion, want_fusion=index < last)
             if similar is not None and index < last:
                 x = self.fusions[index](torch.cat((x, similar), dim=1))
-        return rainy - self.head(x)
+        derained = rainy - self.head(x)
+        return derained.contiguous() if was_contiguous else derained
 
     def _gather_similar(self, rainy: Tensor, exemplar: Tensor | None, pyramid: Sequence[Tensor] | None) -> Tensor:
         """Run every graph; returns (B, C * number of graphs, H, W)."""
@@ -166,21 +172,27 @@ class MSGNNArch(nn.Module):
             databases[EXEMPLAR] = self._exemplar(rainy, exemplar)
         maps = []
         for name, graph in self.graphs.items():
-            image = rainy if databases[name] is rainy else pad_to_side(databases[name], graph.minimum_side)
-            features = self.branches[name](image) if self.branches else None
-            maps.append(graph(rainy, image, features))
+            features = self.branches[name](databases[name]) if self.branches else None
+            maps.append(graph(rainy, databases[name], features))
         return torch.cat(maps, dim=1).contiguous(memory_format=torch.channels_last)
 
     def _pyramid(self, rainy: Tensor, pyramid: Sequence[Tensor] | None) -> Sequence[Tensor]:
         if pyramid is None:
             return gaussian_pyramid(rainy, self.scales)
-        if len(pyramid) != len(self.scales):
+        count = max(self.scales, default=1).bit_length()
+        if len(pyramid) < count:
             raise ValueError(
-                f"MSGNNArch: `pyramid` must have one image for each of `scales` = {self.scales}, got {len(pyramid)}."
+                f"MSGNNArch: `pyramid` must have {count} images, halved from one to the next, for `scales` = "
+                f"{self.scales}, got {len(pyramid)}."
             )
-        for level in pyramid:
-            _check_image("pyramid", level, batch=rainy.shape[0])
-        return pyramid
+        levels = {1: rainy}
+        for number, level in enumerate(pyramid[:count]):
+            scale = 1 << number
+            wanted = (*rainy.shape[:2], *(-(-side // scale) for side in rainy.shape[2:]))
+            if tuple(level.shape) != wanted:
+                raise ValueError(f"MSGNNArch: `pyramid[{number}]` must have shape {wanted}, got {tuple(level.shape)}.")
+            levels.setdefault(scale, level)
+        return [levels[scale] for scale in self.scales]
 
     def _exemplar(self, rainy: Tensor, exemplar: Tensor | None) -> Tensor:
         if exemplar is None:
@@ -203,7 +215,7 @@ class MSGNNArch(nn.Module):
         Raises:
             ValueError: If shape or dtype is wrong.
         """
-        if images.dim() != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:
+        if images.dim() != 4 or images.shape[1] != 3 or min(images.shape[2:]) < 1 or images.dtype != torch.uint8:
             raise ValueError(
                 f"MSGNNArch: `images` of the exemplar bank must be uint8 of shape (E, 3, h, w), "
                 f"got {images.dtype} of shape {tuple(images.shape)}."
@@ -218,16 +230,29 @@ class MSGNNArch(nn.Module):
         """
         if "hyper" in state_dict:
             if strict:
-                check_hyper("MSGNNArch", state_dict["hyper"], self.hyper)
+                check_hyper("MSGNNArch", state_dict["hyper"], self.settings)
             else:
-                state_dict = {**state_dict, "hyper": self.hyper}
+                state_dict = {**state_dict, "hyper": pack_hyper(self.settings)}
         return super().load_state_dict(state_dict, strict, assign)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        bank = state_dict.get(prefix + "exemplar_bank")
-        if bank is not None:
-            self.exemplar_bank = self.exemplar_bank.new_zeros(bank.shape)
+        """Check what the buffers hold here too, for networks that are loaded as a part of another module."""
+        errors = args[4] if len(args) > 4 else kwargs["error_msgs"]
+        stored, bank = state_dict.get(prefix + "hyper"), state_dict.get(prefix + "exemplar_bank")
+        try:
+            if stored is not None:
+                check_hyper("MSGNNArch", stored, self.settings)
+            if bank is not None:
+                self.set_exemplar_bank(bank)
+        except (RuntimeError, ValueError) as error:
+            errors.append(str(error))
+            return
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        # Averaging buffers, as some do, would leave the settings of another network here.
+        self.hyper = pack_hyper(self.settings).to(self.hyper.device)
+        super()._save_to_state_dict(destination, prefix, keep_vars)
 
     @classmethod
     def from_state_dict(cls, state_dict: Mapping[str, Any]) -> "MSGNNArch":
@@ -294,10 +319,8 @@ def _check_settings(
     use_exemplar: bool,
     graph: bool,
 ) -> None:
-    for name, value in (("num_blocks", num_blocks), ("num_groups", num_groups)):
-        if value < 1:
-            raise ValueError(f"MSGNNArch: `{name}` must be at least 1, got {value}.")
-    powers = all(isinstance(scale, int) and scale > 0 and scale & (scale - 1) == 0 for scale in scales)
+    check_positive("MSGNNArch", num_blocks=num_blocks, num_groups=num_groups)
+    powers = all(type(scale) is int and scale > 0 and scale & (scale - 1) == 0 for scale in scales)
     if not powers or list(scales) != sorted(set(scales)):
         raise ValueError(f"MSGNNArch: `scales` must be increasing powers of two such as (1, 2, 4), got {scales}.")
     if graph and not scales and not use_exemplar:

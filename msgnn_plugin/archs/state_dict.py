@@ -1,6 +1,7 @@
 """Reading weights from disk without running code, and taking off the wrappers that toolboxes put around them."""
 
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,26 +10,30 @@ import torch
 from torch import Tensor
 
 WRAPPERS = ("params_ema", "params", "state_dict", "net")
-PREFIX = "module."
+# What DistributedDataParallel, AveragedModel and torch.compile put before every name, and a counter that one adds.
+PREFIXES = re.compile(r"^(?:module\.|_orig_mod\.)+")
+FOREIGN = "n_averaged"
 
 
 def unwrap(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return plain weights, taken out of the wrappers of toolboxes.
 
-    The first of ``params_ema``, ``params``, ``state_dict``, ``net`` that is inside is taken; ``module.`` is cut off.
+    The first of ``params_ema``, ``params``, ``state_dict``, ``net`` that is inside is taken; prefixes of
+    wrappers are cut off.
 
     Raises:
         ValueError: If what is left is not a mapping of names to tensors.
     """
-    for wrapper in WRAPPERS:
-        if isinstance(state_dict.get(wrapper), Mapping):
-            state_dict = state_dict[wrapper]
-            break
+    if not isinstance(state_dict, Mapping):
+        raise ValueError(f"unwrap: `state_dict` must map names to tensors, got {type(state_dict).__name__}.")
+    while wrapper := next((w for w in WRAPPERS if isinstance(state_dict.get(w), Mapping) and state_dict[w]), None):
+        state_dict = state_dict[wrapper]
+    state_dict = {name: value for name, value in state_dict.items() if name != FOREIGN}
     wrong = next((name for name, value in state_dict.items() if not isinstance(value, Tensor)), None)
     if wrong is not None or not state_dict:
         got = f"an entry {wrong!r} that is none" if state_dict else "no entry at all"
         raise ValueError(f"unwrap: `state_dict` must map names to tensors, got {got}.")
-    return {name.removeprefix(PREFIX): value for name, value in state_dict.items()}
+    return {PREFIXES.sub("", name): value for name, value in state_dict.items()}
 
 
 def load_weights(path: str | Path) -> dict[str, Any]:

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from msgnn_plugin.ops.precision import at_least_float32
+
 EPSILON = 1e-5
 
 
@@ -26,7 +28,7 @@ class GatedChannelTransformation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Gate a map. Shape: (B, C, H, W) -> same."""
         # A sum over all pixels leaves half precision's range.
-        energy = self.alpha * (x.float().square().sum(dim=(2, 3), keepdim=True) + EPSILON).sqrt()
+        energy = self.alpha * (at_least_float32(x).square().sum(dim=(2, 3), keepdim=True) + EPSILON).sqrt()
         norm = self.gamma * (energy.square().mean(dim=1, keepdim=True) + EPSILON).rsqrt()
         return x * (1 + torch.tanh(energy * norm + self.beta)).to(x.dtype)
 

@@ -11,6 +11,7 @@ from msgnn_plugin.layers.dense import leaky_relu
 from msgnn_plugin.layers.resize import pad_to_side
 from msgnn_plugin.ops import patch_aggregate, patch_difference, patch_knn
 from msgnn_plugin.ops.grid import grid_length, grid_padding
+from msgnn_plugin.ops.precision import at_least_float32
 
 Variant = Literal["paper", "official"]
 VARIANTS = ("paper", "official")
@@ -88,11 +89,12 @@ class GraphAggregator(nn.Module):
     def search(self, query_image: Tensor, database_image: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the neighbours' places and squared distances, as `patch_knn` does, without gradient.
 
-        Shape: (B, 3, H, W), (B, 3, H', W') -> (B, M, K) int64, (B, M, K).
+        Shape: (B, 3, H, W), (B, 3, H', W') -> (B, M, K) int64, (B, M, K). Sides below `minimum_side` are padded first.
         """
+        database_image = query_image if database_image is None else database_image
+        self._check_images(query_image, database_image, None)
         with torch.no_grad():
-            query, database = self._embed(query_image, self._database(query_image, database_image))
-            return self._search(query, database)
+            return self._search(*self._embed(*self._padded(query_image, database_image)))
 
     def forward(
         self, query_image: Tensor, database_image: Tensor | None = None, database_features: Tensor | None = None
@@ -100,12 +102,16 @@ class GraphAggregator(nn.Module):
         """Aggregate neighbour patches at the query's places.
 
         Shape: (B, 3, H, W), (B, 3, H', W') -> (B, C, H, W). ``database_features`` (B, C, H', W') is what is summed
-        instead of the embedding. None means the query image itself, and the embedding. A database below
-        `minimum_side` is padded.
+        instead of the embedding. None means the query image itself, and the embedding. Sides below `minimum_side` are
+        padded, and the result cut back.
+
+        Raises:
+            ValueError: If a shape is wrong.
         """
-        database_image = self._database(query_image, database_image)
-        if database_features is not None:
-            database_features = pad_to_side(database_features, self.minimum_side)
+        database_image = query_image if database_image is None else database_image
+        self._check_images(query_image, database_image, database_features)
+        height, width = query_image.shape[2:]
+        query_image, database_image = self._padded(query_image, database_image)
         if self.variant == "paper":
             query, database = self._embed(query_image, database_image)
             index, _ = self._search(query.detach(), database.detach())
@@ -118,10 +124,10 @@ class GraphAggregator(nn.Module):
                     query, database, index, patch_size=self.patch_size, stride=self.stride, reduce="abs_sum"
                 )
             logits = self.attention(difference.permute(0, 3, 1, 2)).squeeze(1)
-        values = database if database_features is None else database_features
+        values = database if database_features is None else pad_to_side(database_features, self.minimum_side)
         # Softmax over the neighbours is exp(CNN(D)) over its sum, Eq. (4) and (6).
-        weight = logits.float().softmax(dim=-1).to(values.dtype)
-        return patch_aggregate(
+        weight = at_least_float32(logits).softmax(dim=-1).to(values.dtype)
+        aggregated = patch_aggregate(
             values,
             index,
             weight,
@@ -129,9 +135,28 @@ class GraphAggregator(nn.Module):
             stride=self.stride,
             output_size=(query_image.shape[2], query_image.shape[3]),
         )
+        return aggregated[:, :, :height, :width]
 
-    def _database(self, query_image: Tensor, database_image: Tensor | None) -> Tensor:
-        return pad_to_side(query_image if database_image is None else database_image, self.minimum_side)
+    def _check_images(self, query_image: Tensor, database_image: Tensor, features: Tensor | None) -> None:
+        for name, image in (("query_image", query_image), ("database_image", database_image)):
+            if image.dim() != 4 or image.shape[1] != 3 or min(image.shape) < 1 or len(image) != len(query_image):
+                raise ValueError(
+                    f"GraphAggregator: `{name}` must have shape (B, 3, H, W), B = {len(query_image)}, "
+                    f"got {tuple(image.shape)}."
+                )
+        if features is not None and (
+            features.dim() != 4
+            or len(features) != len(database_image)
+            or features.shape[2:] != database_image.shape[2:]
+        ):
+            raise ValueError(
+                f"GraphAggregator: `database_features` must have the batch and size of `database_image`, "
+                f"{tuple(database_image.shape)}, got {tuple(features.shape)}."
+            )
+
+    def _padded(self, query_image: Tensor, database_image: Tensor) -> tuple[Tensor, Tensor]:
+        query = pad_to_side(query_image, self.minimum_side)
+        return query, query if database_image is query_image else pad_to_side(database_image, self.minimum_side)
 
     def _embed(self, query_image: Tensor, database_image: Tensor) -> tuple[Tensor, Tensor]:
         if self.variant == "official":
@@ -147,8 +172,8 @@ class GraphAggregator(nn.Module):
             ]
             origin = official_window_origin(*grids, self.window_size, self.scale, query.device)
         return patch_knn(
-            query.float(),
-            database.float(),
+            query,
+            database,
             patch_size=self.patch_size,
             stride=self.stride,
             num_neighbors=self.num_neighbors,
@@ -206,6 +231,15 @@ def official_window_origin(
     return torch.cartesian_prod(*axes).reshape(-1, 2)
 
 
+def check_positive(where: str, **settings: int) -> None:
+    """Raise one sentence for the first setting that is no integer (TypeError) or below 1 (ValueError)."""
+    for name, value in settings.items():
+        if type(value) is not int:
+            raise TypeError(f"{where}: `{name}` must be an integer, got {value!r}.")
+        if value < 1:
+            raise ValueError(f"{where}: `{name}` must be at least 1, got {value}.")
+
+
 def check_graph_settings(
     where: str,
     num_feat: int,
@@ -216,17 +250,13 @@ def check_graph_settings(
     variant: str,
     **more: int,
 ) -> None:
-    """Raise ValueError with one sentence if a setting of the graph is out of its range."""
+    """Raise one sentence if a setting of the graph is out of its range (ValueError) or no integer (TypeError)."""
     positive = {"num_feat": num_feat, "patch_size": patch_size, "stride": stride, **more}
     if window_size is not None:
         positive["window_size"] = window_size
-    for name, value in positive.items():
-        if value < 1:
-            raise ValueError(f"{where}: `{name}` must be at least 1, got {value}.")
+    check_positive(where, **positive, num_neighbors=num_neighbors)
     if variant not in VARIANTS:
         raise ValueError(f"{where}: `variant` must be one of {VARIANTS}, got {variant!r}.")
-    if num_neighbors < 1:
-        raise ValueError(f"{where}: `num_neighbors` must be at least 1, got {num_neighbors}.")
     if window_size is not None and num_neighbors > window_size**2:
         raise ValueError(
             f"{where}: `num_neighbors` must be in [1, window_size**2 = {window_size**2}], got {num_neighbors}."

@@ -8,8 +8,17 @@ from torch import Tensor
 GATHER_ELEMENTS = 1 << 21
 
 
-def flat_index(index: Tensor, num_rows: int) -> Tensor:
-    """Turn (B, M, K) places of B tables into (B * M, K) places of one table of B * num_rows rows."""
+def flat_index(op: str, index: Tensor, num_rows: int) -> Tensor:
+    """Turn (B, M, K) places of B tables into (B * M, K) places of one table of B * num_rows rows.
+
+    Raises:
+        IndexError: If a place is outside its own table.
+    """
+    if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < num_rows:
+        raise IndexError(
+            f"{op}: `index` must lie in [0, {num_rows - 1}], the database's places, "
+            f"got {int(index.min())} to {int(index.max())}."
+        )
     offset = torch.arange(index.shape[0], device=index.device)[:, None, None] * num_rows
     return (index + offset).flatten(0, 1)
 

@@ -55,7 +55,7 @@ def _patch_aggregate(
     database: Tensor, index: Tensor, weight: Tensor, patch_size: int, stride: int, height: int, width: int
 ) -> Tensor:
     table = extract_patches(database, patch_size, stride)
-    flat = flat_index(index, table.shape[1])
+    flat = flat_index("patch_aggregate", index, table.shape[1])
     rows = weighted_rows(table.flatten(0, 1), flat, weight.flatten(0, 1))
     total = sum_patches(rows.unflatten(0, index.shape[:2]), height, width, patch_size, stride)
     return total.div_(coverage(table, height, width, patch_size, stride))
@@ -72,7 +72,7 @@ def _patch_aggregate_backward(
 ) -> tuple[Tensor, Tensor]:
     table = extract_patches(database, patch_size, stride)
     num_rows = table.shape[0] * table.shape[1]
-    flat, table = flat_index(index, table.shape[1]), table.flatten(0, 1)
+    flat, table = flat_index("patch_aggregate", index, table.shape[1]), table.flatten(0, 1)
     grad = grad / coverage(table, *grad.shape[2:], patch_size, stride)
     grad_rows = extract_patches(grad, patch_size, stride).flatten(0, 1)
     grad_table = scatter_rows(grad_rows, flat, num_rows, weight.flatten(0, 1))

@@ -52,7 +52,7 @@ def _patch_difference(
 ) -> Tensor:
     query_patches = extract_patches(query, patch_size, stride).flatten(0, 1)
     table = extract_patches(database, patch_size, stride)
-    flat, table = flat_index(index, table.shape[1]), table.flatten(0, 1)
+    flat, table = flat_index("patch_difference", index, table.shape[1]), table.flatten(0, 1)
     width = query.shape[1] * (patch_size**2 if reduce == "none" else 1)
     output = query.new_empty(*flat.shape, width)
     for rows in query_chunks(flat, table.shape[1]):
@@ -75,7 +75,7 @@ def _patch_difference_backward(
     query_patches = extract_patches(query, patch_size, stride).flatten(0, 1)
     table = extract_patches(database, patch_size, stride)
     num_rows = table.shape[0] * table.shape[1]
-    flat, table = flat_index(index, table.shape[1]), table.flatten(0, 1)
+    flat, table = flat_index("patch_difference", index, table.shape[1]), table.flatten(0, 1)
     grad = grad.flatten(0, 1)
     grad_query = torch.empty_like(query_patches)
     grad_table = torch.zeros_like(table)

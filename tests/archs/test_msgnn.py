@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from msgnn_plugin.archs import MSGNNArch, from_state_dict
+from msgnn_plugin.layers import gaussian_pyramid
 from msgnn_plugin.ops import centred_window_origin
 from msgnn_plugin.ops.grid import grid_length
 
@@ -121,6 +122,50 @@ def test_windows_of_an_81x121_image_contain_each_querys_own_place_at_every_scale
         assert ((own >= origin) & (own < origin + min(6, *grid))).all()
 
 
+def test_a_pyramid_is_read_by_scale():
+    network = MSGNNArch(**{**SMALL, "scales": (2, 4)})
+    rainy = image(1, 3, 41, 40)
+    with torch.no_grad():
+        assert torch.equal(network(rainy), network(rainy, None, gaussian_pyramid(rainy, (1, 2, 4))))
+
+
+def test_the_output_has_the_layout_of_the_input():
+    network = MSGNNArch(**SMALL)
+    rainy = image(2, 3, 40, 36)
+    assert network(rainy).is_contiguous()
+    assert network(rainy.to(memory_format=torch.channels_last)).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_float64_is_computed_in_float64():
+    network = MSGNNArch(num_feat=4, num_blocks=1, num_groups=2, scales=(1,), use_exemplar=False).double()
+    parameter = network.groups[0].units[0].attention.gamma.detach()
+    rainy = image(1, 3, 12, 12).double()
+
+    def loss(gamma):
+        changed = {"groups.0.units.0.attention.gamma": gamma}
+        return torch.func.functional_call(network, changed, (rainy,)).square().sum()
+
+    assert torch.autograd.gradcheck(loss, (parameter.clone().requires_grad_(),))
+
+
+def test_settings_are_checked_inside_another_module_and_survive_averaging():
+    network = MSGNNArch(**SMALL)
+    other = torch.nn.Sequential(MSGNNArch(**SMALL, window_size=None))
+    with pytest.raises(RuntimeError, match="`window_size` must be 30 as in the weights, got None"):
+        other.load_state_dict(torch.nn.Sequential(network).state_dict())
+    averaged = torch.optim.swa_utils.AveragedModel(network, use_buffers=True)
+    for _ in range(3):
+        averaged.update_parameters(network)
+    assert torch.equal(from_state_dict(averaged.state_dict()).hyper, network.hyper)
+
+
+def test_a_bank_of_another_kind_is_refused():
+    weights = MSGNNArch(**SMALL).state_dict()
+    weights["exemplar_bank"] = image(1, 3, 8, 8)
+    with pytest.raises(RuntimeError, match="exemplar bank must be uint8"):
+        from_state_dict(weights)
+
+
 def test_an_exemplar_changes_the_output_only_of_a_network_with_that_branch():
     rainy, first, second = image(1, 3, 40, 40), image(1, 3, 40, 40, seed=1), image(1, 3, 40, 40, seed=2)
     for use_exemplar in (True, False):
@@ -212,14 +257,24 @@ def test_rejects_settings(settings, match):
         MSGNNArch(**settings)
 
 
+@pytest.mark.parametrize("settings", [{"num_feat": "32"}, {"num_blocks": 2.0}, {"num_neighbors": 2.5}, {"scales": 4}])
+def test_rejects_kinds(settings):
+    (field,) = settings
+    with pytest.raises(TypeError, match=f"`{field}` must be .*, got {settings[field]!r}"):
+        MSGNNArch(**settings)
+
+
 def test_rejects_inputs():
     network = MSGNNArch(**SMALL)
     with pytest.raises(ValueError, match=r"`rainy` must have shape \(B, 3, H, W\), got \(3, 40, 40\)"):
         network(image(3, 40, 40))
     with pytest.raises(ValueError, match="`exemplar` must have batch 1 or 3 as `rainy`, got 2"):
         network(image(3, 3, 40, 40), image(2, 3, 40, 40))
-    with pytest.raises(ValueError, match="`pyramid` must have one image for each of `scales`"):
-        network(image(1, 3, 40, 40), None, [image(1, 3, 40, 40)])
+    rainy = image(1, 3, 41, 40)
+    with pytest.raises(ValueError, match=r"`pyramid` must have 3 images, halved from one to the next, .* got 1"):
+        network(rainy, None, [rainy])
+    with pytest.raises(ValueError, match=r"`pyramid\[1\]` must have shape \(1, 3, 21, 20\), got \(1, 3, 20, 20\)"):
+        network(rainy, None, [rainy, image(1, 3, 20, 20), image(1, 3, 10, 10)])
 
 
 def test_autocast_bfloat16_trains():

@@ -27,6 +27,24 @@ def test_reads_what_torch_and_safetensors_wrote(tmp_path, weights):
         assert all(torch.equal(value, weights[key]) for key, value in network.state_dict().items())
 
 
+def test_takes_off_what_others_put_around(weights):
+    for prefix in ("module.", "_orig_mod.", "module._orig_mod.", "module.module."):
+        named = {f"{prefix}{name}": value for name, value in weights.items()}
+        for wrapped in (
+            named,
+            {"state_dict": {"params": named}},
+            {"params_ema": {}, "params": named},
+            {**named, "n_averaged": torch.tensor(3)},
+        ):
+            from_state_dict(wrapped)
+
+
+def test_refuses_what_is_no_mapping():
+    for other in (None, [1]):
+        with pytest.raises(ValueError, match=f"must map names to tensors, got {type(other).__name__}"):
+            from_state_dict(other)
+
+
 def test_refuses_code(tmp_path, weights):
     for name, save in (("torch.pth", torch.save), ("plain.pth", lambda x, path: path.write_bytes(pickle.dumps(x)))):
         save({"params": weights, "extra": RunsCode()}, tmp_path / name)

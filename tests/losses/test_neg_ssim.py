@@ -32,7 +32,9 @@ def test_half_precision_is_computed_in_float32():
         assert NegSSIMLoss()(image.bfloat16(), image.bfloat16()).item() == pytest.approx(-1, abs=1e-6)
 
 
-def test_rejects_different_shapes():
+def test_rejects_wrong_shapes():
+    with pytest.raises(ValueError, match=r"`derained` must have shape \(B, C, H, W\), got \(3, 8, 8\)"):
+        NegSSIMLoss()(torch.rand(3, 8, 8), torch.rand(3, 8, 8))
     with pytest.raises(
         ValueError, match=r"`clean` must have the shape of `derained`, \(1, 3, 8, 8\), got \(1, 3, 8, 9\)"
     ):

@@ -70,8 +70,20 @@ def test_gradients_are_the_same_bits_every_time():
     assert all(torch.equal(a, b) for a, b in zip(*runs))
 
 
+def test_compiles_without_a_break():
+    database, index, weight = sample(torch.float32)
+
+    def run(d, w):
+        return patch_aggregate(d, index, w, patch_size=3, stride=2, output_size=(8, 7))
+
+    compiled = torch.compile(run, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(database, weight), run(database, weight))
+
+
 def test_rejects_wrong_arguments():
     database, index, weight = sample()
+    with pytest.raises(IndexError, match="patch_aggregate: `index` must lie in"):
+        patch_aggregate(database, index - 10, weight, patch_size=3, stride=2, output_size=(8, 7))
     sizes = {"patch_size": 3, "stride": 2, "output_size": (8, 7)}
     with pytest.raises(ValueError, match="`weight` must have the shape of `index`"):
         patch_aggregate(database, index, weight[..., :2], **sizes)

@@ -74,5 +74,7 @@ def test_rejects(change, error, match):
 
 def test_an_index_outside_the_database_is_an_error():
     query, database, index = sample()
-    with pytest.raises(IndexError):
-        patch_difference(query, database, index + 10**6, patch_size=3, stride=2)
+    # 6 is the first place of the next image in the batch.
+    for wrong in (6, -1):
+        with pytest.raises(IndexError, match=r"patch_difference: `index` must lie in \[0, 5\]"):
+            patch_difference(query, database, index.clone().fill_(wrong), patch_size=3, stride=2)

@@ -1,0 +1,59 @@
+"""GraphAggregator against the paper's equations written out, and at its edges."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from msgnn_plugin.layers import GraphAggregator
+
+
+def image(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_paper_variant_is_its_equations():
+    graph = GraphAggregator(num_feat=4, num_neighbors=3, window_size=None).double()
+    query, database = image(1, 3, 12, 15).double(), image(1, 3, 9, 18, seed=1).double()
+    with torch.no_grad():
+        output = graph(query, database)
+        # Sizes are multiples of the patch, so plain unfolding needs no padding.
+        asking, answering = (F.unfold(graph.embed(x), 3, stride=3)[0].T for x in (query, database))
+        expected = torch.empty_like(asking)
+        for q, patch in enumerate(asking):
+            nearest = (answering - patch).square().sum(1).argsort()[:3]
+            difference = (patch - answering[nearest]).view(3, 4, 3, 3)
+            alpha = graph.attention(graph.difference(difference)).flatten().exp()
+            expected[q] = (alpha[:, None] * answering[nearest]).sum(0) / alpha.sum()
+    torch.testing.assert_close(output, F.fold(expected.T[None], (12, 15), 3, stride=3))
+
+
+def test_none_means_the_query_image_and_its_embedding():
+    graph = GraphAggregator(num_feat=4, stride=1, num_neighbors=2, window_size=5)
+    query = image(2, 3, 11, 8)
+    with torch.no_grad():
+        assert torch.equal(graph(query), graph(query, query.clone(), graph.embed(query)))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 5), (2, 50), (7, 7), (30, 4)])
+def test_a_patch_is_its_own_nearest_neighbour_at_any_size(size):
+    index, distance = GraphAggregator(num_feat=4).search(image(1, 3, *size))
+    assert torch.equal(index[0, :, 0], torch.arange(index.shape[1])) or (distance[..., 0] == 0).all()
+    assert (distance[..., 0] == 0).all()
+
+
+@pytest.mark.parametrize("variant", ["paper", "official"])
+def test_only_the_paper_variant_learns_to_search(variant):
+    graph = GraphAggregator(num_feat=4, variant=variant)
+    graph(image(1, 3, 24, 24), image(1, 3, 24, 24, seed=1), torch.ones(1, 4, 24, 24)).square().sum().backward()
+    embeddings = [name for name, p in graph.named_parameters() if name.startswith("embed") and p.grad is not None]
+    assert bool(embeddings) is (variant == "paper")
+
+
+def test_rejects_wrong_shapes():
+    graph = GraphAggregator(num_feat=4)
+    with pytest.raises(ValueError, match=r"`query_image` must have shape \(B, 3, H, W\), B = 3, got \(3, 9, 9\)"):
+        graph(image(3, 9, 9))
+    with pytest.raises(ValueError, match=r"`database_image` must have shape .* B = 2, got \(1, 3, 9, 9\)"):
+        graph(image(2, 3, 9, 9), image(1, 3, 9, 9))
+    with pytest.raises(ValueError, match="`database_features` must have the batch and size of `database_image`"):
+        graph(image(1, 3, 9, 9), None, image(1, 4, 9, 10))
