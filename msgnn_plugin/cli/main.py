@@ -48,5 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except USER_ERRORS as error:
         if os.environ.get("MSGNN_TRACEBACK") == "1":
             raise
-        print(f"basicsr {args.command}: error: {error}", file=sys.stderr)
+        print(f"basicsr {args.command}: error: {sentence(error)}", file=sys.stderr)
         return 2
+
+
+def sentence(error: Exception) -> str:
+    """Return an error's own sentence, taken out of the traceback that a data loader's worker wraps around it."""
+    text = str(error).strip()
+    if text.startswith("Caught ") and "DataLoader worker" in text.partition("\n")[0]:
+        text = text.splitlines()[-1].partition(": ")[2]
+    return text
