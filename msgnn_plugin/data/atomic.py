@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+TEMPORARY_SUFFIX = ".tmp"
+
 
 @contextmanager
-def atomic_path(final: str | Path) -> Iterator[Path]:
+def atomic_path(final: str | Path, *, keep_suffix: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``final`` that takes its place when the block ends without an error.
 
-    The temporary name is hidden, unique, in the same folder (a rename across file systems is not atomic) and keeps
-    the suffix (image writers choose their format by it). Missing parent folders are made. On an error in the block
-    the temporary file is removed and an older ``final`` stays as it was.
+    The temporary name is hidden, unique and in the same folder (a rename across file systems is not atomic). Missing
+    parent folders are made. On an error in the block the temporary file is removed and an older ``final`` stays.
 
     Args:
         final: Path of the finished file.
+        keep_suffix: Whether the temporary name ends as the final one, for writers that choose their format by it; else
+            it ends in ``.tmp``, so that what a kill leaves is not taken for a finished file.
 
     Yields:
         The path to write to.
@@ -28,7 +31,8 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
     final = Path(final)
     final.parent.mkdir(parents=True, exist_ok=True)
     # A long name would pass the 255 bytes most file systems allow once something is added to it.
-    temporary = final.with_name(f".{final.stem[:40]}.{os.getpid()}.{secrets.token_hex(4)}{final.suffix}")
+    suffix = final.suffix if keep_suffix else TEMPORARY_SUFFIX
+    temporary = final.with_name(f".{final.stem[:40]}.{os.getpid()}.{secrets.token_hex(4)}{suffix}")
     try:
         yield temporary
         _flush(temporary)
@@ -49,7 +53,7 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
     Raises:
         OSError: If it cannot be written; what was there before stays.
     """
-    with atomic_path(path) as temporary:
+    with atomic_path(path, keep_suffix=False) as temporary:
         temporary.write_bytes(data)
 
 

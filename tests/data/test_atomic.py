@@ -1,5 +1,8 @@
 """Files appear whole or not at all."""
 
+import subprocess
+import sys
+
 import pytest
 
 from msgnn_plugin.data.atomic import atomic_path, write_bytes_atomic
@@ -45,3 +48,15 @@ def test_a_block_that_writes_nothing_is_an_error(tmp_path):
 def test_long_names_fit(tmp_path):
     write_bytes_atomic(tmp_path / ("n" * 245 + ".bin"), b"x")
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_a_kill_leaves_is_not_taken_for_a_finished_file(tmp_path):
+    code = (
+        "import os, signal; from pathlib import Path; from msgnn_plugin.data import atomic\n"
+        "atomic._flush = lambda path: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"atomic.write_bytes_atomic({str(tmp_path / 'net_g_5.pth')!r}, b'half')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".net_g_5.")
+    assert left.suffix == ".tmp"

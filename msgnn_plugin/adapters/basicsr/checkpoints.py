@@ -11,7 +11,7 @@ import torch
 from msgnn_plugin.archs import load_weights
 from msgnn_plugin.data.atomic import write_bytes_atomic
 
-LEFTOVER = re.compile(r"\..+\.\d+\.[0-9a-f]{8}\.(pth|state)")
+LEFTOVER = re.compile(r"\..+\.\d+\.[0-9a-f]{8}\.tmp")
 
 
 def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
