@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from msgnn_plugin.archs.hyper import check_hyper, pack_hyper, unpack_hyper
 from msgnn_plugin.archs.msgnn_official import convert_official
 from msgnn_plugin.archs.state_dict import unwrap
-from msgnn_plugin.layers.channel_attention import CHANNEL_ATTENTIONS
 from msgnn_plugin.layers.dense import DenseBranch, SubNetwork, leaky_relu
 from msgnn_plugin.layers.patch_graph import GraphAggregator, Variant, check_graph_settings, check_positive
 from msgnn_plugin.layers.resize import gaussian_pyramid
@@ -72,7 +71,7 @@ class MSGNNArch(nn.Module):
         if not isinstance(scales, Sequence):
             raise TypeError(f"MSGNNArch: `scales` must be a sequence such as (1, 2, 4), got {scales!r}.")
         settings["scales"] = scales = tuple(scales)
-        _check_settings(num_blocks, num_groups, scales, channel_attention, use_exemplar, graph)
+        _check_settings(num_blocks, num_groups, scales, use_exemplar, graph)
         check_graph_settings("MSGNNArch", num_feat, patch_size, stride, num_neighbors, window_size, variant)
         official = variant == "official"
         self.scales = scales
@@ -315,7 +314,6 @@ def _check_settings(
     num_blocks: int,
     num_groups: int,
     scales: tuple[int, ...],
-    channel_attention: str | None,
     use_exemplar: bool,
     graph: bool,
 ) -> None:
@@ -326,10 +324,6 @@ def _check_settings(
     if graph and not scales and not use_exemplar:
         raise ValueError(
             "MSGNNArch: `scales` must name at least one scale if `graph` is on and `use_exemplar` off, got ()."
-        )
-    if channel_attention not in CHANNEL_ATTENTIONS:
-        raise ValueError(
-            f"MSGNNArch: `channel_attention` must be one of {list(CHANNEL_ATTENTIONS)}, got {channel_attention!r}."
         )
 
 
