@@ -1,0 +1,29 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+#include <vector>
+
+#include "knn_kernel.h"
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+// After all headers: what they define inline is shared with code for other processors.
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
+#endif
+
+#define MSGNN_VECTOR_BYTES 64
+#define MSGNN_BYTE_PRODUCTS 0
+namespace msgnn::avx512 {
+#include "vector.h"
+#include "knn_kernel.inl"
+}  // namespace msgnn::avx512
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif  // x86_64
