@@ -14,9 +14,10 @@ from msgnn_plugin.archs.hyper import check_hyper, pack_hyper, unpack_hyper
 from msgnn_plugin.archs.msgnn_official import convert_official
 from msgnn_plugin.archs.state_dict import unwrap
 from msgnn_plugin.layers.dense import DenseBranch, SubNetwork, leaky_relu
-from msgnn_plugin.layers.graph_part import Span, aggregate_part
+from msgnn_plugin.layers.graph_part import aggregate_part
 from msgnn_plugin.layers.patch_graph import GraphAggregator, Variant, check_graph_settings, check_positive
 from msgnn_plugin.layers.resize import gaussian_pyramid
+from msgnn_plugin.layers.tiles import Region
 
 EXEMPLAR = "exemplar"
 
@@ -140,7 +141,7 @@ class MSGNNArch(nn.Module):
         rainy: Tensor,
         exemplar: Tensor | None = None,
         pyramid: Sequence[Tensor] | None = None,
-        region: tuple[Span, Span] | None = None,
+        region: Region | None = None,
     ) -> Tensor:
         """Return the derained image, not clipped.
 
@@ -183,7 +184,7 @@ class MSGNNArch(nn.Module):
         rainy: Tensor,
         exemplar: Tensor | None,
         pyramid: Sequence[Tensor] | None,
-        region: tuple[Span, Span] | None,
+        region: Region | None,
     ) -> Tensor:
         """Run every graph; returns (B, C * number of graphs, H, W), or the region of it."""
         databases = {_scale_name(s): level for s, level in zip(self.scales, self._pyramid(rainy, pyramid), strict=True)}
@@ -357,7 +358,7 @@ def _check_image(name: str, image: Tensor, batch: int | None = None) -> None:
         raise ValueError(f"MSGNNArch: `{name}` must have shape ({wanted}, 3, H, W), got {tuple(image.shape)}.")
 
 
-def _check_region(region: tuple[Span, Span], image: Tensor) -> None:
+def _check_region(region: Region, image: Tensor) -> None:
     height, width = image.shape[2:]
     inside = all(0 <= first < last <= side for (first, last), side in zip(region, (height, width), strict=True))
     if not inside:

@@ -6,18 +6,16 @@ from torch import Tensor, nn
 
 from msgnn_plugin.layers.patch_graph import GraphAggregator, official_window_origin
 from msgnn_plugin.layers.resize import pad_to_side
+from msgnn_plugin.layers.tiles import Region, Span
 from msgnn_plugin.ops import centred_window_origin
 from msgnn_plugin.ops.grid import grid_length, grid_padding
-
-# First and one after the last: of pixels, or of places of a patch grid.
-Span = tuple[int, int]
 
 
 def aggregate_part(
     graph: GraphAggregator,
     query_image: Tensor,
     database_image: Tensor,
-    region: tuple[Span, Span],
+    region: Region,
     branch: nn.Module | None = None,
 ) -> Tensor:
     """Return what ``graph(query_image, database_image, branch(database_image))`` holds in a region, up to rounding.
@@ -110,7 +108,7 @@ def _run_part(network: nn.Module, image: Tensor, pixels: list[Span]) -> Tensor:
     return _cut(network(part), (needed[0][0], needed[1][0]), pixels)
 
 
-def _cut(image: Tensor, corner: tuple[int, int], pixels: list[Span] | tuple[Span, Span]) -> Tensor:
+def _cut(image: Tensor, corner: tuple[int, int], pixels: list[Span] | Region) -> Tensor:
     """Cut pixels out of a map whose first pixel is ``corner``, with 0 for what it does not hold."""
     padding, kept = [], []
     for start, (first, last), side in zip(corner, pixels, image.shape[2:], strict=True):
