@@ -35,7 +35,7 @@ def extension() -> dict:
                 print(f"msgnn_plugin: built without compiled ops: {error}", file=sys.stderr)
 
     # -fopenmp for compiling only: the runtime must be the one that torch brings, not a second one.
-    flags, link = ["-O3", "-g0", "-fopenmp", "-fvisibility=hidden", *WARNINGS, *FALSE_ALARMS], []
+    flags, link = ["-O3", "-g0", "-fno-math-errno", "-fopenmp", "-fvisibility=hidden", *WARNINGS, *FALSE_ALARMS], []
     if os.environ.get("MSGNN_SANITIZE") == "1":
         flags, link = [*flags, "-g", "-fno-omit-frame-pointer", *SANITIZERS], list(SANITIZERS)
     module = CppExtension(

@@ -218,7 +218,7 @@ inline float quick_distance(
 
 // A candidate that the codes could not exclude, and the least distance it may have.
 struct Pending {
-  int64_t row, column;
+  int32_t row, column;
   float lower;
 };
 
@@ -410,7 +410,7 @@ class TileSearch {
     // Also where one of the two patches has no code.
     if (!(most >= 0) || norm < 0) most = std::numeric_limits<float>::infinity();
     const float lower = std::sqrt(least) * (1 - 0x1p-20f) - errors;
-    run.pending[q * max_pending_ + run.num_pending[q]++] = {row, column, lower};
+    run.pending[q * max_pending_ + run.num_pending[q]++] = {static_cast<int32_t>(row), static_cast<int32_t>(column), lower};
     if (most < upper[k - 1]) {
       int64_t place = k - 1;
       for (; place > 0 && most < upper[place - 1]; --place) upper[place] = upper[place - 1];
