@@ -43,26 +43,26 @@ def grown_by(settings: dict, size: tuple[int, int], exemplar_size: tuple[int, in
 def calibrate() -> dict[str, float]:
     """Measure the constants one after the other, each by a network in which it stands out."""
     fixed = grown_by({}, (16, 16))
-    size, pixels = (SIDE, SIDE), SIDE * SIDE
+    pixels = SIDE * SIDE
     one_map = 4 * pixels * 32
 
-    def maps(settings: dict, database: int = 1) -> float:
-        exemplar_size = None if database == 1 else (SIDE, database * SIDE)
-        grown = grown_by({"num_groups": 2, **settings}, size, exemplar_size)
-        return (grown - fixed - 4 * pixels * memory.PICTURE_CHANNELS) / one_map
+    def maps(settings: dict, shape: tuple[int, int] = (SIDE, SIDE), database: int | None = None) -> float:
+        exemplar_size = None if database is None else (SIDE, database * SIDE // 4)
+        grown = grown_by({"num_groups": 2, **settings}, shape, exemplar_size)
+        return (grown - fixed - 4 * math.prod(shape) * memory.PICTURE_CHANNELS) / one_map
 
     few, many = (maps({"graph": False, "num_blocks": blocks}) for blocks in (4, 12))
-    # One graph, whose database is the exemplar alone.
-    graph = {"num_blocks": 1, "scales": ()}
-    equal, large = maps(graph), maps(graph, database=3)
-    official = maps({**graph, "variant": "official"}, database=3)
-    database_maps = max(large - equal, 0) / 2
+    graph = {"num_blocks": 1, "scales": (1,), "use_exemplar": False}
+    # One graph whose database is an exemplar 4 or 8 times as large as the picture, so that its own maps stand out.
+    search = {"num_blocks": 1, "scales": ()}
+    once, twice = (maps(search, (SIDE, SIDE // 4), times) for times in (4, 8))
+    branch_once, branch_twice = (maps({**search, "variant": "official"}, (SIDE, SIDE // 4), times) for times in (4, 8))
     return {
         "MAPS_PER_BLOCK": (many - few) / 8,
         "TRUNK_MAPS": few - (many - few) / 2,
-        "GRAPH_MAPS": equal - 1 - database_maps,
-        "DATABASE_MAPS": database_maps,
-        "BRANCH_MAPS": max(official - large, 0) / 3,
+        "GRAPH_MAPS": maps(graph) - 1 - (twice - once),
+        "DATABASE_MAPS": twice - once,
+        "BRANCH_MAPS": branch_twice - branch_once - (twice - once),
         "FIXED_BYTES": fixed,
     }
 

@@ -14,6 +14,7 @@ from msgnn_plugin.memory import available_bytes, estimate_bytes
 # What is tried where a tile has to be found.
 TILES = (2048, 1536, 1024, 768, 512, 384, 256, 192, 128, 96, 64)
 DATABASES = ("image", "tile")
+GIBIBYTE = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class Tiling:
             largest tile that fits; None always takes the whole picture.
         tile_overlap: Pixels that neighbouring tiles share; there a linear ramp blends them.
         tile_database: "image" or "tile"; a network without a graph has no database, and both mean the same.
-        available: Memory that may be taken, in bytes; None asks the system.
+        memory: Memory that may be taken, in GiB; None asks the system what is available.
 
     Raises:
         ValueError: If a setting is out of its range, with the limit.
@@ -39,7 +40,7 @@ class Tiling:
     tile: int | Literal["auto"] | None = None
     tile_overlap: int = 32
     tile_database: Literal["image", "tile"] = "image"
-    available: int | None = None
+    memory: float | None = None
 
     def __post_init__(self) -> None:
         if type(self.tile_overlap) is not int:
@@ -49,8 +50,8 @@ class Tiling:
         check_tiles("Tiling", self.tile if type(self.tile) is int else self.tile_overlap + 1, self.tile_overlap)
         if self.tile_database not in DATABASES:
             raise ValueError(f"Tiling: `tile_database` must be one of {DATABASES}, got {self.tile_database!r}.")
-        if self.available is not None and self.available <= 0:
-            raise ValueError(f"Tiling: `available` must be above 0 bytes, got {self.available}.")
+        if self.memory is not None and not self.memory > 0:
+            raise ValueError(f"Tiling: `memory` must be above 0 GiB, got {self.memory}.")
 
     def check_network(self, network: nn.Module) -> None:
         """Raise ValueError if tiles of this size do not suit the network's patches and scales."""
@@ -72,7 +73,7 @@ class Tiling:
                     f"{type(network).__name__}; give the pixels of a tile's side."
                 )
             return self.tile
-        available = available_bytes(rainy.device) if self.available is None else self.available
+        available = available_bytes(rainy.device) if self.memory is None else self.memory * GIBIBYTE
         batch, _, height, width = rainy.shape
 
         def needed(tile: int | None) -> int:
@@ -140,5 +141,5 @@ def derain(network: nn.Module, rainy: Tensor, exemplar: Tensor | None = None, ti
     return run_in_tiles(run, size, tile=tile, overlap=tiling.tile_overlap, step=tile_step(network))
 
 
-def _gibibytes(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 / 10 else f"{count / 2**20:.0f} MiB"
+def _gibibytes(count: float) -> str:
+    return f"{count / GIBIBYTE:.1f} GiB" if count >= GIBIBYTE / 10 else f"{count / 2**20:.0f} MiB"

@@ -9,7 +9,6 @@ from msgnn_plugin.memory import estimate_bytes
 from msgnn_plugin.tiling import Tiling, derain
 
 SMALL = {"num_feat": 8, "num_blocks": 2, "num_groups": 2, "window_size": 8}
-MIB = 2**20
 
 
 def image(*shape, seed=0):
@@ -85,23 +84,23 @@ def test_networks_of_others_are_tiled_too():
 
 def test_too_large_a_picture_is_told_before_the_run():
     net, rainy = MSGNNArch(), image(1, 3, 1, 1).expand(1, 3, 1080, 1920)
-    room = (estimate_bytes(net, (1080, 1920), tile=256) + estimate_bytes(net, (1080, 1920), tile=384)) // 2
+    room = (estimate_bytes(net, (1080, 1920), tile=256) + estimate_bytes(net, (1080, 1920), tile=384)) / 2**31
     sentence = (
         r"^1920 x 1080 pixels need about \d+\.\d GiB of memory, more than the \d\.\d GiB available; "
         r"use `--tile 256` \(in option files `val: tile: 256`\)$"
     )
     with pytest.raises(MemoryError, match=sentence):
-        derain(net, rainy, None, Tiling(available=room))
+        derain(net, rainy, None, Tiling(memory=room))
     with pytest.raises(MemoryError, match=r"pixels in tiles of 768 need about .* use `--tile 256`"):
-        derain(net, rainy, None, Tiling(available=room, tile=768))
-    assert Tiling(available=room, tile=256).settle(net, rainy) == 256
-    assert Tiling(available=room, tile="auto").settle(net, rainy) == 256
-    assert Tiling(tile="auto", available=2**50).settle(net, rainy) is None
+        derain(net, rainy, None, Tiling(memory=room, tile=768))
+    assert Tiling(memory=room, tile=256).settle(net, rainy) == 256
+    assert Tiling(memory=room, tile="auto").settle(net, rainy) == 256
+    assert Tiling(tile="auto", memory=2**20).settle(net, rainy) is None
     # A step of 12 pixels and the overlap leave no smaller tile to suggest.
     with pytest.raises(MemoryError, match="available; no smaller tiles would fit"):
-        derain(net, rainy, None, Tiling(available=room, tile_overlap=250, tile=768))
+        derain(net, rainy, None, Tiling(memory=room, tile_overlap=250, tile=768))
     with pytest.raises(MemoryError, match=r"more than the 1 MiB available; no smaller tiles would fit"):
-        derain(net, rainy, None, Tiling(available=MIB, tile="auto"))
+        derain(net, rainy, None, Tiling(memory=1 / 1024, tile="auto"))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +115,8 @@ def test_too_large_a_picture_is_told_before_the_run():
         ({"tile": True}, TypeError, "`tile` must be a whole number of pixels"),
         ({"tile_overlap": "32"}, TypeError, "`tile_overlap` must be a whole number of pixels, got '32'"),
         ({"tile_database": "both"}, ValueError, r"`tile_database` must be one of \('image', 'tile'\), got 'both'"),
-        ({"available": 0}, ValueError, "`available` must be above 0 bytes, got 0"),
+        ({"memory": 0}, ValueError, "`memory` must be above 0 GiB, got 0"),
+        ({"memory": float("nan")}, ValueError, "`memory` must be above 0 GiB, got nan"),
     ],
 )
 def test_wrong_settings_are_refused(settings, kind, sentence):

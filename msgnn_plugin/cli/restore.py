@@ -95,12 +95,7 @@ def _tiling(args: argparse.Namespace) -> "Tiling":
     tile = args.tile
     if tile is not None and tile.strip().isdecimal():
         tile = int(tile)
-    return Tiling(
-        tile=tile,
-        tile_overlap=args.tile_overlap,
-        tile_database=args.database,
-        available=None if args.memory is None else int(args.memory * 2**30),
-    )
+    return Tiling(tile=tile, tile_overlap=args.tile_overlap, tile_database=args.database, memory=args.memory)
 
 
 def _clean_pictures(clean: str | None, jobs: list["PictureJob"]) -> list[Path | None]:

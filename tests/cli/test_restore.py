@@ -414,7 +414,7 @@ def test_too_large_a_picture_is_named_with_a_remedy_and_the_rest_is_done(weights
             ("--tile", "34"),
             r"`tile_overlap` \+ 3 = 35 pixels, where tiles start at multiples of stride x largest scale",
         ),
-        (("--memory", "0"), "`available` must be above 0 bytes, got 0"),
+        (("--memory", "0"), "`memory` must be above 0 GiB, got 0"),
     ],
 )
 def test_wrong_tiles_are_refused(weights, tmp_path, capsys, options, sentence):

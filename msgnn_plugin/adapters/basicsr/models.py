@@ -55,6 +55,7 @@ class MSGNNModel(ValidationMixin, SavingMixin, SRModel):
         "val.tile": int | Literal["auto"] | None,
         "val.tile_overlap": int,
         "val.tile_database": Literal["image", "tile"],
+        "val.memory": float | None,
     }
 
     def __init__(self, opt: dict[str, Any]) -> None:

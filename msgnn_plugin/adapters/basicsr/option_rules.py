@@ -50,7 +50,7 @@ def check_rules(opt: dict[str, Any], file: str | Path, is_train: bool) -> None:
 def validation_tiling(opt: dict[str, Any]) -> Tiling:
     """Return how `val` wants large pictures to be cut."""
     val = opt.get("val") or {}
-    return Tiling(**{key: val[key] for key in ("tile", "tile_overlap", "tile_database") if key in val})
+    return Tiling(**{key: val[key] for key in ("tile", "tile_overlap", "tile_database", "memory") if key in val})
 
 
 def _check_needed(opt: dict[str, Any], file: str | Path, is_train: bool) -> None:
