@@ -12,14 +12,14 @@ from msgnn_plugin.archs import MSGNNArch
 
 Size = Sequence[float]
 
-# What `python -m benchmarks.memory` measures; it prints these lines anew. In maps of num_feat channels at the peak.
-MAPS_PER_BLOCK = 2.0  # of a tile: each residual unit's, in the sub-networks
-TRUNK_MAPS = 6.0  # of a tile: the rest there, but for the graphs' results
-GRAPH_MAPS = 6.0  # of a tile: while one graph searches and aggregates
-DATABASE_MAPS = 6.0  # of what a graph searches
-BRANCH_MAPS = 6.0  # of the same, for the features of variant "official"
-PICTURE_CHANNELS = 24.0  # of the whole picture: itself, its smaller scales, the result
-FIXED_BYTES = 96 * 2**20
+# What `python -m benchmarks.memory --calibrate` measures and prints. In maps of num_feat channels at the peak.
+MAPS_PER_BLOCK = 1.0  # of a tile: each residual unit's, in the sub-networks
+TRUNK_MAPS = 8.0  # of a tile: the rest there, but for the graphs' results
+GRAPH_MAPS = 9.2  # of a tile: while one graph searches and aggregates
+DATABASE_MAPS = 1.0  # of what a graph searches
+BRANCH_MAPS = 7.3  # of the same, for the features of variant "official"
+PICTURE_CHANNELS = 8.0  # of the whole picture: itself, its smaller scales, the result
+FIXED_BYTES = 18 * 2**20
 
 
 def estimate_bytes(
@@ -32,7 +32,8 @@ def estimate_bytes(
 ) -> int:
     """Estimate the memory that deraining one picture takes beside the process as it is, to about a fifth.
 
-    The model is ours: maps alive at the peak, counted by measuring fresh processes on a CPU (`benchmarks/memory.py`).
+    The model is ours: maps alive at the peak, counted in fresh processes on a CPU, by the compiled ops where they are
+    built (`benchmarks/memory.py`).
 
     Args:
         network: The network, in the dtype it will run in.
