@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msgnn_plugin.archs.hyper import check_hyper, pack_hyper, unpack_hyper
@@ -160,7 +161,7 @@ class MSGNNArch(nn.Module):
         for index, group in enumerate(self.groups):
             x, fusion = group(x, fusion, want_fusion=index < last)
             if similar is not None and index < last:
-                x = self.fusions[index](torch.cat((x, similar), dim=1))
+                x = _fuse(self.fusions[index], x, similar)
         derained = rainy - self.head(x)
         return derained.contiguous() if was_contiguous else derained
 
@@ -173,7 +174,7 @@ class MSGNNArch(nn.Module):
         for name, graph in self.graphs.items():
             features = self.branches[name](databases[name]) if self.branches else None
             maps.append(graph(rainy, databases[name], features))
-        return torch.cat(maps, dim=1).contiguous(memory_format=torch.channels_last)
+        return torch.cat([x.contiguous(memory_format=torch.channels_last) for x in maps], dim=1)
 
     def _pyramid(self, rainy: Tensor, pyramid: Sequence[Tensor] | None) -> Sequence[Tensor]:
         if pyramid is None:
@@ -308,6 +309,16 @@ def _fusion(in_channels: int, num_feat: int, kernel: int, *, last_activation: bo
         nn.Conv2d(num_feat, num_feat, kernel, padding=kernel // 2),
     ]
     return nn.Sequential(*layers, *([leaky_relu()] if last_activation else []))
+
+
+def _fuse(fusion: nn.Sequential, x: Tensor, similar: Tensor) -> Tensor:
+    """Apply a fusion to (x, similar) without concatenating them: its first convolution is a sum of two."""
+    first, *rest = fusion
+    own, others = first.weight.split((x.shape[1], similar.shape[1]), dim=1)
+    x = F.conv2d(similar, others, first.bias, padding=first.padding).add_(F.conv2d(x, own, padding=first.padding))
+    for layer in rest:
+        x = layer(x)
+    return x
 
 
 def _check_settings(
