@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,10 +42,31 @@ class GatedChannelTransformation(ChannelAttention):
 
     def gate(self, x: Tensor) -> Tensor:
         """Return the factor of each channel. Shape: (B, C, H, W) -> (B, C, 1, 1), at least float32."""
-        # A sum over all pixels leaves half precision's range.
-        energy = self.alpha * (at_least_float32(x).square().sum(dim=(2, 3), keepdim=True) + EPSILON).sqrt()
+        energy = self.alpha * (_sum_of_squares(x) + EPSILON).sqrt()
         norm = self.gamma * (energy.square().mean(dim=1, keepdim=True) + EPSILON).rsqrt()
         return 1 + torch.tanh(energy * norm + self.beta)
+
+
+def _sum_of_squares(x: Tensor) -> Tensor:
+    """Sum the squares of each channel in float32, whose range it needs. Shape: (B, C, H, W) -> (B, C, 1, 1)."""
+    x = at_least_float32(x)
+    if torch.compiler.is_compiling():
+        return x.square().sum(dim=(2, 3), keepdim=True)
+    return _SumOfSquares.apply(x)
+
+
+class _SumOfSquares(torch.autograd.Function):
+    """Autograd's own gradient of a square passes three times over the map, this one once."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.square().sum(dim=(2, 3), keepdim=True)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return x * (2 * grad)
 
 
 class EfficientChannelAttention(ChannelAttention):

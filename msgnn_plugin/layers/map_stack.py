@@ -1,4 +1,4 @@
-"""The maps of a dense group side by side in one buffer, so that a merge reads them where they lie. The method is ours."""
+"""The maps of a dense group side by side in one buffer, so that a merge reads them where they lie (ours)."""
 
 from typing import Any
 
@@ -116,7 +116,7 @@ class _Merge(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             if grad_buffer is None:
                 grad_buffer = torch.empty_like(buffer)
-                torch.mm(grad, weight, out=grad_buffer[:, start:stop])
+                grad_buffer[:, start:stop].addmm_(grad, weight, beta=0)
                 grad_buffer[:, :start].zero_()
             else:
                 grad_buffer[:, start:stop].addmm_(grad, weight)

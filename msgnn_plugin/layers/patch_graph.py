@@ -124,7 +124,7 @@ class GraphAggregator(nn.Module):
                 difference = patch_difference(
                     query, database, index, patch_size=self.patch_size, stride=self.stride, reduce="abs_sum"
                 )
-            logits = self.attention(difference)
+            logits = self.attention(difference.flatten(0, 2)).view(index.shape)
         values = database if database_features is None else pad_to_side(database_features, self.minimum_side)
         # Softmax over the neighbours is exp(CNN(D)) over its sum, Eq. (4) and (6).
         weight = at_least_float32(logits).softmax(dim=-1).to(values.dtype)
@@ -191,8 +191,10 @@ class GraphAggregator(nn.Module):
         # The bias goes to the one query instead of its k differences.
         asking = projections[0] + self.difference.bias.to(query.dtype)[:, None, None]
         difference = patch_difference(asking, projections[-1], index, patch_size=1, stride=1)
+        # As rows: activating a view in place would make autograd copy it.
         first, middle, second, last = self.attention
-        return pointwise(last, second(pointwise(middle, first(difference)))).squeeze(-1)
+        logits = pointwise(last, second(pointwise(middle, first(difference.flatten(0, 2)))))
+        return logits.view(index.shape)
 
 
 class OfficialAttention(nn.Module):
@@ -205,14 +207,14 @@ class OfficialAttention(nn.Module):
         self.last = nn.Conv2d(num_feat, 1, 1)
 
     def forward(self, difference: Tensor) -> Tensor:
-        """Shape: (B, M, K, C) -> (B, M, K)."""
+        """Shape: (rows, C) -> (rows, 1)."""
         x = pointwise(self.first, difference)
         before, activation, after = self.body
-        return pointwise(self.last, x + pointwise(after, activation(pointwise(before, x)))).squeeze(-1)
+        return pointwise(self.last, x + pointwise(after, activation(pointwise(before, x))))
 
 
 def pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """Apply a 1x1 convolution to the last axis instead of the second. Shape: (..., C) -> (..., D)."""
+    """Apply a 1x1 convolution to rows of channels. Shape: (rows, C) -> (rows, D)."""
     return F.linear(x, conv.weight.flatten(1), conv.bias)
 
 
