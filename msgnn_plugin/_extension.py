@@ -13,6 +13,10 @@ BUILD_COMMAND = "pip install --no-build-isolation -e ."
 def _load() -> str:
     libraries = sorted(Path(__file__).parent.glob(LIBRARY_PATTERN))
     required = os.environ.get("MSGNN_REQUIRE_OPS") == "1"
+    if os.environ.get("MSGNN_DISABLE_OPS") == "1":
+        if required:
+            raise ImportError("msgnn_plugin: `MSGNN_DISABLE_OPS` must not be 1 with MSGNN_REQUIRE_OPS=1; unset one.")
+        return "left out by MSGNN_DISABLE_OPS=1, plain PyTorch runs"
     if not libraries:
         if required:
             raise ImportError(

@@ -8,6 +8,17 @@ from torch import Tensor
 GATHER_ELEMENTS = 1 << 21
 
 
+def memory_format_like(image: Tensor) -> torch.memory_format:
+    """Return the layout that a map takes after another: channels last where that one's channels are neighbours."""
+    channels_last = image.shape[1] > 1 and image.stride(1) == 1
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
+def finished_map(result: Tensor, image: Tensor) -> Tensor:
+    """Give a computed map the dtype and the layout of the map it belongs to."""
+    return result.to(image.dtype).contiguous(memory_format=memory_format_like(image))
+
+
 def flat_index(op: str, index: Tensor, num_rows: int) -> Tensor:
     """Turn (B, M, K) places of B tables into (B * M, K) places of one table of B * num_rows rows.
 

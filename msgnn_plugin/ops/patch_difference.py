@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from msgnn_plugin.ops.checks import check_index, check_map, check_patches, check_same_kind, num_patches
-from msgnn_plugin.ops.gather import flat_index, query_chunks, scatter_rows
+from msgnn_plugin.ops.gather import finished_map, flat_index, memory_format_like, query_chunks, scatter_rows
 from msgnn_plugin.ops.grid import extract_patches, sum_patches
+from msgnn_plugin.ops.precision import at_least_float32
 
 REDUCTIONS = ("none", "abs_sum")
 
@@ -34,7 +35,9 @@ def patch_difference(
         TypeError: If dtypes or devices differ, or ``index`` is not int64.
 
     Note:
-        Differentiable in both maps; beside the output, memory is O(B * M * C * patch_size**2).
+        Differentiable in both maps, in a fixed order of summation. Half precisions are summed in float32. Gradients
+        are channels last where their maps are. Beside the output, the compiled kernels need a padded copy of the maps
+        at most, plain PyTorch O(B * M * C * patch_size**2).
     """
     check_map("patch_difference", "query", query)
     check_map("patch_difference", "database", database)
@@ -50,17 +53,17 @@ def patch_difference(
 def _patch_difference(
     query: Tensor, database: Tensor, index: Tensor, patch_size: int, stride: int, reduce: str
 ) -> Tensor:
-    query_patches = extract_patches(query, patch_size, stride).flatten(0, 1)
-    table = extract_patches(database, patch_size, stride)
+    query_patches = extract_patches(at_least_float32(query), patch_size, stride).flatten(0, 1)
+    table = extract_patches(at_least_float32(database), patch_size, stride)
     flat, table = flat_index("patch_difference", index, table.shape[1]), table.flatten(0, 1)
     width = query.shape[1] * (patch_size**2 if reduce == "none" else 1)
-    output = query.new_empty(*flat.shape, width)
+    output = table.new_empty(*flat.shape, width)
     for rows in query_chunks(flat, table.shape[1]):
         difference = query_patches[rows, None] - table[flat[rows]]
         if reduce == "abs_sum":
             difference = difference.abs_().unflatten(-1, (query.shape[1], -1)).sum(-1)
         output[rows] = difference
-    return output.unflatten(0, index.shape[:2])
+    return output.unflatten(0, index.shape[:2]).to(query.dtype)
 
 
 @_patch_difference.register_fake
@@ -72,11 +75,11 @@ def _(query: Tensor, database: Tensor, index: Tensor, patch_size: int, stride: i
 def _patch_difference_backward(
     grad: Tensor, query: Tensor, database: Tensor, index: Tensor, patch_size: int, stride: int, reduce: str
 ) -> tuple[Tensor, Tensor]:
-    query_patches = extract_patches(query, patch_size, stride).flatten(0, 1)
-    table = extract_patches(database, patch_size, stride)
+    query_patches = extract_patches(at_least_float32(query), patch_size, stride).flatten(0, 1)
+    table = extract_patches(at_least_float32(database), patch_size, stride)
     num_rows = table.shape[0] * table.shape[1]
     flat, table = flat_index("patch_difference", index, table.shape[1]), table.flatten(0, 1)
-    grad = grad.flatten(0, 1)
+    grad = at_least_float32(grad).flatten(0, 1)
     grad_query = torch.empty_like(query_patches)
     grad_table = torch.zeros_like(table)
     for rows in query_chunks(flat, table.shape[1]):
@@ -89,8 +92,8 @@ def _patch_difference_backward(
     grad_query = grad_query.unflatten(0, index.shape[:2])
     grad_table = grad_table.unflatten(0, (database.shape[0], -1))
     return (
-        sum_patches(grad_query, *query.shape[2:], patch_size, stride),
-        sum_patches(grad_table, *database.shape[2:], patch_size, stride),
+        finished_map(sum_patches(grad_query, *query.shape[2:], patch_size, stride), query),
+        finished_map(sum_patches(grad_table, *database.shape[2:], patch_size, stride), database),
     )
 
 
@@ -98,7 +101,10 @@ def _patch_difference_backward(
 def _(
     grad: Tensor, query: Tensor, database: Tensor, index: Tensor, patch_size: int, stride: int, reduce: str
 ) -> tuple[Tensor, Tensor]:
-    return query.new_empty(query.shape), database.new_empty(database.shape)
+    return (
+        torch.empty_like(query, memory_format=memory_format_like(query)),
+        torch.empty_like(database, memory_format=memory_format_like(database)),
+    )
 
 
 def _setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: Tensor) -> None:

@@ -20,120 +20,106 @@ struct Code {
   float error;
 };
 
-// Per-thread buffers of one tile.
+// Turns patches into codes.
 template <typename T>
-struct Coder {
-  const KnnProblem<T>& problem;
-  int64_t values, words;
-  float levels, slack;
-  std::vector<float> mean;       // of one run of a patch
-  std::vector<float> centred;    // patch, shifted and scaled
-  std::vector<uint32_t> packed;  // its code
+class Coder {
+ public:
+  const int64_t values, words;
+  const float slack;  // relative rounding error of a coded squared distance, of the sum of both norms
+  std::vector<uint32_t> packed;  // the last code; bytes are shifted by 128
 
-  explicit Coder(const KnnProblem<T>& p)
-      : problem(p),
-        values(p.query.patch_values()),
+  explicit Coder(const KnnProblem<T>& problem)
+      : values(problem.query.patch_values()),
         words((values + kCodesPerWord - 1) / kCodesPerWord),
-        levels(127),
-        // Relative to the norms: rounding of a product of `values` terms (none with integers), and of what follows it.
+        // Of a product of `values` terms (none with integers), and of the few steps that follow it.
         slack(((kCodesPerWord == 1 ? 1.2f * static_cast<float>(values) : 0.0f) + 40) * 0x1p-24f),
-        mean(p.query.run()),
-        centred(words * kCodesPerWord),
-        packed(words) {
-    for (int64_t i = 0; i < p.query.run(); ++i) mean[i] = p.mean[i % p.query.channels];
+        packed((values + kLanes - 1) / kLanes * kLanes / kCodesPerWord),
+        run_(problem.query.run()),
+        gain_(static_cast<T>(problem.gain)),
+        mean_(run_),
+        centred_((values + kLanes - 1) / kLanes * kLanes) {
+    for (int64_t i = 0; i < run_; ++i) mean_[i] = problem.mean[i % problem.query.channels];
     // (n + 128) * n' summed over a patch must stay below 2^31.
-    while ((levels + 128) * levels * static_cast<double>(values) >= 0x1p31) --levels;
+    while ((levels_ + 128) * levels_ * static_cast<double>(values) >= 0x1p31) --levels_;
   }
 
-  // Codes `patch` into `packed`.
   Code encode(const T* patch, int64_t row_pitch) {
-    const int64_t run = problem.query.run(), height = problem.query.patch_size;
-    const T gain = static_cast<T>(problem.gain);
-    float* out = centred.data();
-    float largest = 0;
-    for (int64_t row = 0; row < height; ++row) {
-      const T* from = patch + row * row_pitch;
-      for (int64_t i = 0; i < run; ++i) out[row * run + i] = static_cast<float>(from[i] * gain - mean[i]);
+    centre(patch, row_pitch);
+    vfloat squares = {}, largest = {};
+    for (size_t i = 0; i < centred_.size(); i += kLanes) {
+      const vfloat value = load<vfloat>(centred_.data() + i), size = value < 0.0f ? -value : value;
+      squares += value * value;
+      largest = size > largest ? size : largest;
     }
-    float square[16] = {}, high[16] = {};
-    for (int64_t i = 0; i < values; i += 16) {
-      const int64_t count = minimum(16, values - i);
-      if (count == 16) {
-        for (int64_t lane = 0; lane < 16; ++lane) {
-          const float value = out[i + lane];
-          square[lane] += value * value;
-          high[lane] = std::fabs(value) > high[lane] ? std::fabs(value) : high[lane];
-        }
-      } else {
-        for (int64_t lane = 0; lane < count; ++lane) {
-          const float value = out[i + lane];
-          square[lane] += value * value;
-          high[lane] = std::fabs(value) > high[lane] ? std::fabs(value) : high[lane];
+    const float energy = sum(squares);
+    if (!std::isfinite(energy)) return not_coded(patch, row_pitch);
+    const Code code = quantize(maximum_of(largest), energy);
+    // Rounding of the shift, and room for what is too small for float32.
+    const float shift = 0x1p-22f * std::sqrt(energy);
+    return {code.scale, code.norm * (1 - slack), (code.error + shift) * (1 + 0x1p-10f) + 1e-18f};
+  }
+
+  static constexpr uint32_t kZeroBytes = 0x80808080u;
+
+ private:
+  void centre(const T* patch, int64_t row_pitch) {
+    float* out = centred_.data();
+    for (int64_t row = 0; row * run_ < values; ++row, patch += row_pitch, out += run_) {
+      int64_t i = 0;
+      if constexpr (std::is_same_v<T, float>) {
+        for (; i + kLanes <= run_; i += kLanes) {
+          store(out + i, load<vfloat>(patch + i) * broadcast(gain_) - load<vfloat>(mean_.data() + i));
         }
       }
+      for (; i < run_; ++i) out[i] = static_cast<float>(patch[i] * gain_ - mean_[i]);
     }
-    float energy = 0;
-    for (int64_t lane = 0; lane < 16; ++lane) {
-      energy += square[lane];
-      largest = high[lane] > largest ? high[lane] : largest;
-    }
-    if (!std::isfinite(energy)) return not_coded(patch, row_pitch);
-    const Code code = quantize(largest, energy);
-    // Rounding of the shift, and room for what is too small for float32.
-    return {code.scale, code.norm * (1 - slack), (code.error + 0x1p-22f * std::sqrt(energy)) * (1 + 0x1p-10f) + 1e-18f};
   }
 
   // A patch that holds NaN or infinity is infinitely far from all; one too large for float32 tells nothing.
   Code not_coded(const T* patch, int64_t row_pitch) {
-    std::fill(packed.begin(), packed.end(), kCodesPerWord == 4 ? kMiddle : 0u);
-    for (int64_t row = 0; row < problem.query.patch_size; ++row) {
-      for (int64_t i = 0; i < problem.query.run(); ++i) {
+    std::fill(packed.begin(), packed.end(), kCodesPerWord == 4 ? kZeroBytes : 0u);
+    for (int64_t row = 0; row * run_ < values; ++row) {
+      for (int64_t i = 0; i < run_; ++i) {
         if (!std::isfinite(patch[row * row_pitch + i])) return {0, std::numeric_limits<float>::infinity(), 0};
       }
     }
     return {0, -std::numeric_limits<float>::max(), 0};
   }
 
-  static constexpr uint32_t kMiddle = 0x80808080u;  // four zeros, as unsigned bytes shifted by 128
-
 #if MSGNN_BYTE_PRODUCTS
   Code quantize(float largest, float) {
-    // Adding 1.5 * 2^23 rounds to the nearest integer, which the low bits then hold.
-    constexpr float rounder = 12582912.0f;
-    const float inverse = largest > 1e-30f ? levels / largest : 0, scale = largest > 1e-30f ? largest / levels : 0;
+    const float inverse = largest > 1e-30f ? levels_ / largest : 0, scale = largest > 1e-30f ? largest / levels_ : 0;
     uint8_t* bytes = reinterpret_cast<uint8_t*>(packed.data());
-    float lost[16] = {};
-    int32_t energy = 0;
-    std::fill(centred.begin() + values, centred.end(), 0.0f);
-    int64_t i = 0;
-    for (; i + 16 <= words * 4; i += 16) {
-      for (int64_t lane = 0; lane < 16; ++lane) {
-        const float value = centred[i + lane], integer = (value * inverse + rounder) - rounder;
-        const float rest = value - scale * integer;
-        lost[lane] += rest * rest;
-        const int32_t n = static_cast<int32_t>(integer);
-        energy += n * n;
-        bytes[i + lane] = static_cast<uint8_t>(n + 128);
-      }
+    vfloat lost = {}, squares = {};
+    for (size_t i = 0; i < centred_.size(); i += kLanes) {
+      const vfloat value = load<vfloat>(centred_.data() + i);
+      const __m512i n = _mm512_cvtps_epi32((__m512)(value * broadcast(inverse)));
+      const vfloat integer = (vfloat)_mm512_cvtepi32_ps(n), rest = value - integer * broadcast(scale);
+      lost += rest * rest;
+      squares += integer * integer;
+      const __m128i narrow = _mm512_cvtepi32_epi8(_mm512_add_epi32(n, _mm512_set1_epi32(128)));
+      std::memcpy(bytes + i, &narrow, 16);
     }
-    for (; i < words * 4; ++i) {
-      const float value = centred[i], integer = (value * inverse + rounder) - rounder;
-      const float rest = value - scale * integer;
-      lost[i % 16] += rest * rest;
-      const int32_t n = static_cast<int32_t>(integer);
-      energy += n * n;
-      bytes[i] = static_cast<uint8_t>(n + 128);
-    }
-    float error = 0;
-    for (float part : lost) error += part;
-    return {scale, scale * scale * static_cast<float>(energy), std::sqrt(error)};
+    return {scale, scale * scale * sum(squares), std::sqrt(sum(lost))};
   }
 #else
   Code quantize(float, float energy) {
-    std::memcpy(packed.data(), centred.data(), values * sizeof(float));
+    std::memcpy(packed.data(), centred_.data(), values * sizeof(float));
     return {1, energy, 0};
   }
 #endif
+
+  static float maximum_of(vfloat values) {
+    float largest = 0;
+    for (int64_t lane = 0; lane < kLanes; ++lane) largest = values[lane] > largest ? values[lane] : largest;
+    return largest;
+  }
+
+  const int64_t run_;
+  const T gain_;
+  float levels_ = 127;
+  std::vector<float> mean_;     // of one run of a patch
+  std::vector<float> centred_;  // patch, shifted and scaled
 };
 
 // Products of kQueriesAtOnce coded queries with VECTORS vectors of coded candidates.
@@ -227,22 +213,29 @@ inline float quick_distance(
       rest += difference * difference;
     }
   }
-  const vfloat total = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-  for (int64_t lane = 0; lane < kLanes; ++lane) rest += total[lane];
-  return rest;
+  return rest + sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
+// A candidate that the codes could not exclude, and the least distance it may have.
+struct Pending {
+  int32_t row, column;
+  float lower;
+};
+
 // A run of queries in one grid row: their codes, windows and nearest candidates so far.
-template <typename T>
 struct QueryRun {
   int64_t row, column, count;
   std::vector<uint32_t> codes;  // [words][kQueries]
   int32_t start[kQueries] = {};
   float norm[kQueries] = {}, scale[kQueries] = {}, error[kQueries] = {};
-  float reach[kQueries] = {};  // k-th best distance so far, in coded units, plus the query's own error
+  float limit[kQueries] = {};  // k candidates are at most so far
+  float reach[kQueries] = {};  // the same and the query's own error
   int64_t top[kQueries], left[kQueries];
   int64_t first_row, end_row, first_column, end_column;  // bounds of all windows
-  std::vector<double> best;                              // [kQueries][k], ascending by (distance, index)
+  std::vector<float> upper;                              // [kQueries][k] least upper bounds of distances, ascending
+  std::vector<Pending> pending;                          // [kQueries][max_pending], so many of each:
+  int64_t num_pending[kQueries] = {};
+  std::vector<double> best;  // [kQueries][k] squared distances, ascending by (distance, index)
   std::vector<int64_t> best_index;
 };
 
@@ -257,6 +250,7 @@ class TileSearch {
         pitch_(kCandidatesAtOnce + kColumnsAtOnce),
         candidates_(coder_.words * pitch_),
         products_(kQueriesAtOnce * kColumnsAtOnce),
+        max_pending_(4 * problem.num_neighbors + 16),
         relative_slack_(static_cast<double>(coder_.values + 16) * 0x1p-23) {
     for (int64_t row = tile.top; row < tile.bottom; ++row) {
       for (int64_t column = tile.left; column < tile.right; column += kQueries) {
@@ -271,19 +265,28 @@ class TileSearch {
       top = minimum(top, run.first_row), bottom = maximum(bottom, run.end_row);
       left = minimum(left, run.first_column), right = maximum(right, run.end_column);
     }
-    for (int64_t row = top; row < bottom; ++row) {
+    // From the middle outwards: near patches tend to be similar, and a good bound early spares work later.
+    const int64_t middle = (top + bottom) / 2;
+    for (int64_t step = 0; step < 2 * (bottom - top); ++step) {
+      const int64_t row = step % 2 ? middle - 1 - step / 2 : middle + step / 2;
+      if (row < top || row >= bottom) continue;
       for (int64_t column = left; column < right; column += kCandidatesAtOnce) {
         search_candidates(row, column, minimum(column + kCandidatesAtOnce, right));
       }
     }
-    for (const auto& run : runs_) write(run);
+    for (auto& run : runs_) {
+      for (int64_t q = 0; q < run.count; ++q) rank_pending(run, q);
+      write(run);
+    }
   }
 
  private:
-  QueryRun<T> start_run(int64_t row, int64_t column, int64_t count) {
-    QueryRun<T> run;
+  QueryRun start_run(int64_t row, int64_t column, int64_t count) {
+    QueryRun run;
     run.row = row, run.column = column, run.count = count;
     run.codes.assign(coder_.words * kQueries, 0);
+    run.upper.assign(kQueries * problem_.num_neighbors, std::numeric_limits<float>::infinity());
+    run.pending.resize(kQueries * max_pending_);
     run.best.assign(kQueries * problem_.num_neighbors, std::numeric_limits<double>::infinity());
     run.best_index.assign(kQueries * problem_.num_neighbors, std::numeric_limits<int64_t>::max());
     run.first_row = problem_.database.rows, run.end_row = 0;
@@ -291,12 +294,11 @@ class TileSearch {
     for (int64_t q = 0; q < count; ++q) {
       place_window(run, q);
       encode_query(run, q);
-      seed(run, q);
     }
     return run;
   }
 
-  void place_window(QueryRun<T>& run, int64_t q) {
+  void place_window(QueryRun& run, int64_t q) {
     const auto& query = problem_.query;
     const auto& database = problem_.database;
     const int64_t place = run.row * query.columns + run.column + q;
@@ -312,37 +314,21 @@ class TileSearch {
     run.end_column = maximum(run.end_column, run.left[q] + width_);
   }
 
-  void encode_query(QueryRun<T>& run, int64_t q) {
+  void encode_query(QueryRun& run, int64_t q) {
     const Code code = coder_.encode(problem_.query.patch(run.row, run.column + q), problem_.query.row_pitch);
     const bool known = std::isfinite(code.norm) && code.norm >= 0;
     run.scale[q] = -2 * code.scale;
     run.norm[q] = known ? code.norm : 0;
     run.error[q] = known ? code.error : std::numeric_limits<float>::infinity();
-    run.reach[q] = std::numeric_limits<float>::infinity();
+    run.limit[q] = run.reach[q] = std::numeric_limits<float>::infinity();
     for (int64_t word = 0; word < coder_.words; ++word) {
 #if MSGNN_BYTE_PRODUCTS
-      const uint32_t codes = coder_.packed[word] ^ Coder<T>::kMiddle;  // signed again
+      const uint32_t codes = coder_.packed[word] ^ Coder<T>::kZeroBytes;  // signed again
       for (int64_t byte = 0; byte < 4; ++byte) run.start[q] -= 128 * static_cast<int8_t>(codes >> (8 * byte));
 #else
       const uint32_t codes = coder_.packed[word];
 #endif
       run.codes[word * kQueries + q] = codes;
-    }
-  }
-
-  // Visits as many candidates around the query's own place as are asked for, so that the first bound is a good one.
-  void seed(QueryRun<T>& run, int64_t q) {
-    const int64_t k = problem_.num_neighbors;
-    int64_t side = 1;
-    while (side * side < k) ++side;
-    const int64_t rows = minimum(side, height_), columns = minimum((k + rows - 1) / rows, width_);
-    const int64_t height = maximum(rows, (k + columns - 1) / columns);
-    const int64_t own_row = centred_window(run.row, problem_.query.rows, problem_.database.rows, 1);
-    const int64_t own_column = centred_window(run.column + q, problem_.query.columns, problem_.database.columns, 1);
-    const int64_t top = clamped(own_row - height / 2, run.top[q], run.top[q] + height_ - height);
-    const int64_t left = clamped(own_column - columns / 2, run.left[q], run.left[q] + width_ - columns);
-    for (int64_t row = top; row < top + height; ++row) {
-      for (int64_t column = left; column < left + columns; ++column) visit(run, q, row, column);
     }
   }
 
@@ -367,11 +353,11 @@ class TileSearch {
     }
   }
 
-  static bool covers(const QueryRun<T>& run, int64_t row, int64_t first, int64_t end) {
+  static bool covers(const QueryRun& run, int64_t row, int64_t first, int64_t end) {
     return run.first_row <= row && row < run.end_row && run.first_column < end && first < run.end_column;
   }
 
-  void compare(QueryRun<T>& run, int64_t q, int64_t row, int64_t column, int64_t offset, int64_t count) {
+  void compare(QueryRun& run, int64_t q, int64_t row, int64_t column, int64_t offset, int64_t count) {
     const uint32_t* queries = run.codes.data() + q;
     const uint32_t* candidates = candidates_.data() + offset;
     const int64_t vectors = (count + kLanes - 1) / kLanes;
@@ -387,18 +373,14 @@ class TileSearch {
       if (row < run.top[q + i] || row >= run.top[q + i] + height_) continue;
       for (int64_t v = 0; v < vectors; ++v) {
         const int64_t lane = v * kLanes;
-        uint32_t bits = nearby(run, q + i, products_.data() + i * kColumnsAtOnce + lane, offset + lane);
-        if (count - lane < kLanes) bits &= (1u << (count - lane)) - 1;
-        for (; bits != 0; bits &= bits - 1) {
-          const int64_t candidate = column + lane + __builtin_ctz(bits);
-          if (candidate >= run.left[q + i] && candidate < run.left[q + i] + width_) visit(run, q + i, row, candidate);
-        }
+        check(run, q + i, row, column + lane, products_.data() + i * kColumnsAtOnce + lane, offset + lane, count - lane);
       }
     }
   }
 
-  // Which of kLanes candidates may be within reach: |d'|^2 - 2 q'd' <= (reach + error)^2 - |q'|^2.
-  uint32_t nearby(const QueryRun<T>& run, int64_t q, const uint32_t* product, int64_t offset) const {
+  // Takes note of those of kLanes candidates that may be within reach: |d'|^2 - 2 q'd' <= (reach + error)^2 - |q'|^2.
+  void check(
+      QueryRun& run, int64_t q, int64_t row, int64_t column, const uint32_t* product, int64_t offset, int64_t count) {
 #if MSGNN_BYTE_PRODUCTS
     const vfloat value = __builtin_convertvector(load<vint>(product), vfloat);
 #else
@@ -407,10 +389,74 @@ class TileSearch {
     const vfloat scaled = value * load<vfloat>(scale_ + offset);
     const vfloat distance = scaled * broadcast(run.scale[q]) + load<vfloat>(norm_ + offset);
     const vfloat reach = broadcast(run.reach[q]) + load<vfloat>(error_ + offset);
-    return not_greater(distance, reach * reach - broadcast(run.norm[q]));
+    uint32_t bits = not_greater(distance, reach * reach - broadcast(run.norm[q]));
+    if (count < kLanes) bits &= (1u << count) - 1;
+    if (bits == 0) return;
+    float distances[kLanes];
+    store(distances, distance);
+    for (; bits != 0; bits &= bits - 1) {
+      const int64_t lane = __builtin_ctz(bits), candidate = column + lane;
+      if (candidate < run.left[q] || candidate >= run.left[q] + width_) continue;
+      note(run, q, row, candidate, distances[lane] + run.norm[q], norm_[offset + lane], error_[offset + lane]);
+    }
   }
 
-  void visit(QueryRun<T>& run, int64_t q, int64_t row, int64_t column) {
+  // `squared`: the coded distance, at most 2 * slack * (both norms) below the true one.
+  void note(QueryRun& run, int64_t q, int64_t row, int64_t column, float squared, float norm, float error) {
+    const int64_t k = problem_.num_neighbors;
+    float* upper = run.upper.data() + q * k;
+    const float least = squared > 0 ? squared : 0, errors = run.error[q] + error;
+    float most = std::sqrt(least + 4 * coder_.slack * (run.norm[q] + norm)) * (1 + 0x1p-20f) + errors;
+    // Also where one of the two patches has no code.
+    if (!(most >= 0) || norm < 0) most = std::numeric_limits<float>::infinity();
+    const float lower = std::sqrt(least) * (1 - 0x1p-20f) - errors;
+    run.pending[q * max_pending_ + run.num_pending[q]++] = {static_cast<int32_t>(row), static_cast<int32_t>(column), lower};
+    if (most < upper[k - 1]) {
+      int64_t place = k - 1;
+      for (; place > 0 && most < upper[place - 1]; --place) upper[place] = upper[place - 1];
+      upper[place] = most;
+      tighten(run, q);
+    }
+    if (run.num_pending[q] == max_pending_) thin_out(run, q);
+  }
+
+  void tighten(QueryRun& run, int64_t q) {
+    const int64_t last = q * problem_.num_neighbors + problem_.num_neighbors - 1;
+    const double ranked = std::sqrt(run.best[last]) * problem_.gain * (1 + 0x1p-20);
+    run.limit[q] = static_cast<float>(std::min<double>(run.upper[last], ranked));
+    run.reach[q] = (run.limit[q] + run.error[q]) * (1 + 0x1p-18f);
+  }
+
+  // Makes room: drops what later candidates have excluded, and ranks the rest if that was not much.
+  void thin_out(QueryRun& run, int64_t q) {
+    Pending* first = run.pending.data() + q * max_pending_;
+    Pending* end = std::remove_if(
+        first, first + run.num_pending[q], [&](const Pending& one) { return one.lower > run.limit[q]; });
+    run.num_pending[q] = end - first;
+    if (2 * run.num_pending[q] > max_pending_) rank_pending(run, q);
+  }
+
+  void rank_pending(QueryRun& run, int64_t q) {
+    const Pending* first = run.pending.data() + q * max_pending_;
+    const Pending* end = first + run.num_pending[q];
+    for (const Pending* one = first; one < end; ++one) {
+      if (!(one->lower > run.limit[q])) prefetch(one->row, one->column);
+    }
+    for (const Pending* one = first; one < end; ++one) {
+      if (!(one->lower > run.limit[q])) visit(run, q, one->row, one->column);
+    }
+    run.num_pending[q] = 0;
+  }
+
+  void prefetch(int64_t row, int64_t column) const {
+    const auto& database = problem_.database;
+    const T* from = database.patch(row, column);
+    for (int64_t i = 0; i < database.patch_size; ++i, from += database.row_pitch) {
+      for (int64_t j = 0; j < database.run(); j += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(from + j);
+    }
+  }
+
+  void visit(QueryRun& run, int64_t q, int64_t row, int64_t column) {
     const int64_t k = problem_.num_neighbors, index = row * problem_.database.columns + column;
     double* best = run.best.data() + q * k;
     int64_t* best_index = run.best_index.data() + q * k;
@@ -429,20 +475,16 @@ class TileSearch {
     const double distance =
         exact_distance(a, query.row_pitch, b, database.row_pitch, query.run(), query.patch_size);
     if (!(distance < farthest || (distance == farthest && index < best_index[k - 1]))) return;
-    for (int64_t i = 0; i < k; ++i) {
-      if (best_index[i] == index) return;  // a seed, met again
-    }
     int64_t place = k - 1;
     for (; place > 0 && (distance < best[place - 1] || (distance == best[place - 1] && index < best_index[place - 1]));
          --place) {
       best[place] = best[place - 1], best_index[place] = best_index[place - 1];
     }
     best[place] = distance, best_index[place] = index;
-    const double reach = (std::sqrt(best[k - 1]) * problem_.gain + run.error[q]) * (1 + 0x1p-18);
-    run.reach[q] = static_cast<float>(reach);
+    tighten(run, q);
   }
 
-  void write(const QueryRun<T>& run) const {
+  void write(const QueryRun& run) const {
     const int64_t k = problem_.num_neighbors;
     const int64_t first = (run.row * problem_.query.columns + run.column) * k;
     for (int64_t i = 0; i < run.count * k; ++i) {
@@ -456,10 +498,11 @@ class TileSearch {
   const int64_t height_, width_, pitch_;  // of a window; of candidates_ in words
   std::vector<uint32_t> candidates_;      // [words][pitch]
   std::vector<uint32_t> products_;
-  const double relative_slack_;
+  const int64_t max_pending_;
+  const double relative_slack_;  // of a float32 sum of squared differences
   float scale_[kCandidatesAtOnce + kColumnsAtOnce] = {}, norm_[kCandidatesAtOnce + kColumnsAtOnce] = {},
         error_[kCandidatesAtOnce + kColumnsAtOnce] = {};
-  std::vector<QueryRun<T>> runs_;
+  std::vector<QueryRun> runs_;
 };
 
 template <typename T>

@@ -19,6 +19,19 @@ inline void store(E* to, V value) {
 
 inline vfloat broadcast(float value) { return value - vfloat{}; }
 
+inline float sum(vfloat values) {
+#if MSGNN_VECTOR_BYTES == 64
+  return _mm512_reduce_add_ps((__m512)values);
+#else
+  float lanes[kLanes];
+  store(lanes, values);
+  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
+    for (int64_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+  }
+  return lanes[0];
+#endif
+}
+
 // One bit a lane, set unless a > b; so NaN sets it.
 inline uint32_t not_greater(vfloat a, vfloat b) {
 #if MSGNN_VECTOR_BYTES == 64
