@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from msgnn_plugin.data.image_file import Picture
+from msgnn_plugin.tiling import Tiling, derain
 
 
 def choose_device(name: str) -> torch.device:
@@ -30,10 +31,19 @@ class Restorer:
         network: Takes rainy images (1, 3, H, W), RGB in [0, 1], and an exemplar of the same form or None.
         device: Where it runs.
         exemplar: Another rainy picture, RGB in [0, 1], shape (h, w, 3); None leaves the choice to the network.
+        tiling: How large pictures are cut into tiles; None takes every picture whole where the memory suffices.
     """
 
-    def __init__(self, network: nn.Module, device: torch.device, exemplar: NDArray[np.float32] | None = None) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        device: torch.device,
+        exemplar: NDArray[np.float32] | None = None,
+        tiling: Tiling | None = None,
+    ) -> None:
         self.device = device
+        self.tiling = tiling or Tiling()
+        self.tiling.check_network(network)
         self.network = network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
         self.exemplar = None if exemplar is None else self._to_tensor(exemplar)
 
@@ -43,12 +53,12 @@ class Restorer:
 
         Raises:
             ValueError: If the network gives values that are no numbers.
-            MemoryError: If the memory, or the GPU's, does not suffice.
+            MemoryError: If the memory, or the GPU's, does not suffice: by estimate before the run, or amid it.
         """
         height, width = picture.rgb.shape[:2]
         try:
-            derained = self.network(self._to_tensor(picture.rgb), self.exemplar)
-        except (RuntimeError, MemoryError) as error:
+            derained = derain(self.network, self._to_tensor(picture.rgb), self.exemplar, self.tiling)
+        except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
             # Leaving the block first frees what the traceback still holds.
@@ -56,7 +66,10 @@ class Restorer:
         if derained is None:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
-            raise MemoryError(f"the memory of the {self.device.type} does not suffice for {width} x {height} pixels")
+            raise MemoryError(
+                f"the memory of the {self.device.type} does not suffice for {width} x {height} pixels; "
+                "use smaller tiles (`--tile`)"
+            )
         if not torch.isfinite(derained).all():
             raise ValueError("the network gave values that are no numbers; its weights may be damaged")
         return derained[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy()
@@ -66,7 +79,7 @@ class Restorer:
         return image.to(self.device).contiguous(memory_format=torch.channels_last)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def _is_out_of_memory(error: RuntimeError) -> bool:
     # The CPU's allocator raises a plain RuntimeError; its words are all there is to know it by.
     words = ("can't allocate memory", "not enough memory", "std::bad_alloc")
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error) for word in words)
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

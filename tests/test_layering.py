@@ -20,15 +20,20 @@ ALLOWED = {
     "curation": {"curation", "data"},
     # The package itself imports a network where one is asked for by name.
     "__init__": {"archs"},
-    "restoration": {"data"},
-    "adapters": {"adapters", "archs", "layers", "losses", "data", "ops"},
-    "cli": {"__init__", "_extension", "cli", "adapters", "archs", "layers", "losses", "data", "ops", "restoration"},
+    "memory": {"archs"},
+    "tiling": {"archs", "layers", "memory"},
+    "restoration": {"data", "tiling"},
+    "adapters": {"adapters", "archs", "layers", "losses", "data", "ops", "tiling"},
+    "cli": {
+        *("__init__", "_extension", "cli", "adapters", "archs", "layers", "losses", "data", "ops"),
+        *("restoration", "tiling"),
+    },
 }
 # Names that the package offers beside its folders.
 HOMES = {"MSGNNArch": "archs", "__version__": "__init__"}
 TOOLBOXES = {"basicsr", "mmengine", "mmcv", "mmagic", "spandrel"}
 # What the networks may import: `import msgnn_plugin` needs torch alone.
-TORCH_ONLY = ("ops", "layers", "archs", "losses")
+TORCH_ONLY = ("ops", "layers", "archs", "losses", "memory", "tiling")
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -16,8 +16,10 @@ from msgnn_plugin.archs.hyper import FIELDS, check_hyper, pack_hyper, unpack_hyp
 from msgnn_plugin.archs.msgnn_official import convert_official
 from msgnn_plugin.archs.state_dict import unwrap
 from msgnn_plugin.layers.dense import DenseBranch, SubNetwork, leaky_relu
+from msgnn_plugin.layers.graph_part import aggregate_part
 from msgnn_plugin.layers.patch_graph import GraphAggregator, Variant, check_graph_settings, check_positive
 from msgnn_plugin.layers.resize import gaussian_pyramid
+from msgnn_plugin.layers.tiles import Region
 
 EXEMPLAR = "exemplar"
 
@@ -141,7 +143,13 @@ class MSGNNArch(nn.Module):
                 _fusion((1 + len(databases)) * num_feat, num_feat, kernel, last_activation=not official)
             )
 
-    def forward(self, rainy: Tensor, exemplar: Tensor | None = None, pyramid: Sequence[Tensor] | None = None) -> Tensor:
+    def forward(
+        self,
+        rainy: Tensor,
+        exemplar: Tensor | None = None,
+        pyramid: Sequence[Tensor] | None = None,
+        region: Region | None = None,
+    ) -> Tensor:
         """Return the derained image, not clipped.
 
         Shape: (B, 3, H, W) -> same; RGB with range [0, 1], any H and W from 1 up.
@@ -153,15 +161,22 @@ class MSGNNArch(nn.Module):
                 branch.
             pyramid: The rainy images, their half, their quarter and so on up to the largest of ``scales``, where the
                 caller has them already; None makes them.
+            region: Rows and columns that are wanted, each (first, one after the last) in pixels; the result has their
+                size. The graph still searches the whole image for them, the sub-networks see nothing else. None means
+                all.
 
         Raises:
-            ValueError: If a shape is wrong.
+            ValueError: If a shape is wrong, or the region is not inside the image.
         """
         _check_image("rainy", rainy)
+        if region is not None:
+            _check_region(region, rainy)
         # Convolutions on a CPU run several times faster in this layout; the caller's layout comes back at the end.
         was_contiguous = rainy.is_contiguous()
         rainy = rainy.contiguous(memory_format=torch.channels_last)
-        similar = self._gather_similar(rainy, exemplar, pyramid) if self.fusions else None
+        similar = self._gather_similar(rainy, exemplar, pyramid, region) if self.fusions else None
+        if region is not None:
+            rainy = rainy[:, :, slice(*region[0]), slice(*region[1])].contiguous(memory_format=torch.channels_last)
         x, fusion = self.stem_activation(self.stem(rainy)), None
         last = len(self.groups) - 1
         for index, group in enumerate(self.groups):
@@ -177,14 +192,24 @@ class MSGNNArch(nn.Module):
         derained = rainy - self.head(x)
         return derained.contiguous() if was_contiguous else derained
 
-    def _gather_similar(self, rainy: Tensor, exemplar: Tensor | None, pyramid: Sequence[Tensor] | None) -> Tensor:
-        """Run every graph; returns (B, C * number of graphs, H, W)."""
+    def _gather_similar(
+        self,
+        rainy: Tensor,
+        exemplar: Tensor | None,
+        pyramid: Sequence[Tensor] | None,
+        region: Region | None,
+    ) -> Tensor:
+        """Run every graph; returns (B, C * number of graphs, H, W), or the region of it."""
         databases = {_scale_name(s): level for s, level in zip(self.scales, self._pyramid(rainy, pyramid), strict=True)}
         if self.use_exemplar:
             databases[EXEMPLAR] = self._exemplar(rainy, exemplar)
         maps = []
         for name, graph in self.graphs.items():
-            features = self.branches[name](databases[name]) if self.branches else None
+            branch = self.branches[name] if self.branches else None
+            if region is not None:
+                maps.append(aggregate_part(graph, rainy, databases[name], region, branch))
+                continue
+            features = None if branch is None else branch(databases[name])
             maps.append(graph(rainy, databases[name], features))
         return torch.cat([x.contiguous(memory_format=torch.channels_last) for x in maps], dim=1)
 
@@ -354,3 +379,13 @@ def _check_image(name: str, image: Tensor, batch: int | None = None) -> None:
     if image.dim() != 4 or image.shape[1] != 3 or min(image.shape) < 1 or batch not in (None, image.shape[0]):
         wanted = "B" if batch is None else str(batch)
         raise ValueError(f"MSGNNArch: `{name}` must have shape ({wanted}, 3, H, W), got {tuple(image.shape)}.")
+
+
+def _check_region(region: Region, image: Tensor) -> None:
+    height, width = image.shape[2:]
+    inside = all(0 <= first < last <= side for (first, last), side in zip(region, (height, width), strict=True))
+    if not inside:
+        raise ValueError(
+            f"MSGNNArch: `region` must be rows in [0, {height}] and columns in [0, {width}], each first below last, "
+            f"got {region}."
+        )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 SUBCOMMANDS = ("train", "test", "restore", "lmdb", "doctor")
 # What bad input raises. Anything else is a fault of ours and keeps its traceback.
-USER_ERRORS = (ValueError, TypeError, OSError, RuntimeError, ImportError)
+USER_ERRORS = (ValueError, TypeError, OSError, RuntimeError, ImportError, MemoryError)
 
 
 # A step of training waits at hundreds of barriers. Waiting threads that spin, OpenMP's default, make it several times

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from msgnn_plugin.data.picture_files import PictureJob
     from msgnn_plugin.restoration import Restorer
+    from msgnn_plugin.tiling import Tiling
 
 NAME = "restore"
 HELP = "take the rain out of pictures: files, folders or patterns"
@@ -28,6 +29,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--clean", metavar="PATH", help="rain-free picture, or folder of them by the same names: strips show it too"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (auto)")
+    parser.add_argument(
+        "--tile", metavar="PIXELS", help="cut pictures into tiles of this side; auto: only those too large, as needed"
+    )
+    parser.add_argument("--tile-overlap", type=int, default=32, metavar="PIXELS", help="what tiles share (32)")
+    parser.add_argument(
+        "--database",
+        choices=("image", "tile"),
+        default="image",
+        help="what a tile searches: the whole picture's windows (image), or itself",
+    )
+    parser.add_argument(
+        "--memory", type=float, metavar="GIB", help="memory that may be taken, if not all that is available"
+    )
     parser.add_argument("--recursive", action="store_true", help="search folders to any depth, keeping sub-folders")
 
 
@@ -72,7 +86,16 @@ def _load(args: argparse.Namespace) -> "Restorer":
 
     device = choose_device(args.device)
     exemplar = None if args.exemplar is None else read_picture(args.exemplar).rgb
-    return Restorer(from_state_dict(load_weights(args.weights)), device, exemplar)
+    return Restorer(from_state_dict(load_weights(args.weights)), device, exemplar, _tiling(args))
+
+
+def _tiling(args: argparse.Namespace) -> "Tiling":
+    from msgnn_plugin.tiling import Tiling
+
+    tile = args.tile
+    if tile is not None and tile.strip().isdecimal():
+        tile = int(tile)
+    return Tiling(tile=tile, tile_overlap=args.tile_overlap, tile_database=args.database, memory=args.memory)
 
 
 def _clean_pictures(clean: str | None, jobs: list["PictureJob"]) -> list[Path | None]:

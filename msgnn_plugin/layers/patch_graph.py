@@ -113,30 +113,38 @@ class GraphAggregator(nn.Module):
         self._check_images(query_image, database_image, database_features)
         height, width = query_image.shape[2:]
         query_image, database_image = self._padded(query_image, database_image)
-        if self.variant == "paper":
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.variant == "paper"):
             query, database = self._embed(query_image, database_image)
-            index, _ = self._search(query.detach(), database.detach())
+        values = database if database_features is None else pad_to_side(database_features, self.minimum_side)
+        return self.aggregate(query, database, values)[:, :, :height, :width]
+
+    def aggregate(
+        self, query: Tensor, database: Tensor, values: Tensor, window: tuple[int | None, Tensor | None] | None = None
+    ) -> Tensor:
+        """Aggregate between maps that are embedded already.
+
+        Shape: (B, C, H, W), (B, C, H', W'), (B, C, H', W') -> (B, C, H, W). ``values`` are what is summed; ``window``
+        are the search's ``window_size`` and ``window_origin`` where the maps are parts of larger ones.
+        """
+        index, _ = self._search(query.detach(), database.detach(), window)
+        if self.variant == "paper":
             logits = self._signed_attention(query, database, index)
         else:
             with torch.no_grad():
-                query, database = self._embed(query_image, database_image)
-                index, _ = self._search(query, database)
                 difference = patch_difference(
                     query, database, index, patch_size=self.patch_size, stride=self.stride, reduce="abs_sum"
                 )
             logits = self.attention(difference.flatten(0, 2)).view(index.shape)
-        values = database if database_features is None else pad_to_side(database_features, self.minimum_side)
         # Softmax over the neighbours is exp(CNN(D)) over its sum, Eq. (4) and (6).
         weight = at_least_float32(logits).softmax(dim=-1).to(values.dtype)
-        aggregated = patch_aggregate(
+        return patch_aggregate(
             values,
             index,
             weight,
             patch_size=self.patch_size,
             stride=self.stride,
-            output_size=(query_image.shape[2], query_image.shape[3]),
+            output_size=(query.shape[2], query.shape[3]),
         )
-        return aggregated[:, :, :height, :width]
 
     def _check_images(self, query_image: Tensor, database_image: Tensor, features: Tensor | None) -> None:
         for name, image in (("query_image", query_image), ("database_image", database_image)):
@@ -165,21 +173,25 @@ class GraphAggregator(nn.Module):
         query = self.embed(query_image)
         return query, query if database_image is query_image else self.embed(database_image)
 
-    def _search(self, query: Tensor, database: Tensor) -> tuple[Tensor, Tensor]:
-        origin = None
-        if self.variant == "official" and self.window_size is not None:
+    def _search(
+        self, query: Tensor, database: Tensor, window: tuple[int | None, Tensor | None] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        if window is None:
             grids = [
                 [grid_length(size, self.patch_size, self.stride) for size in x.shape[2:]] for x in (query, database)
             ]
-            origin = official_window_origin(*grids, self.window_size, self.scale, query.device)
+            official = self.variant == "official" and self.window_size is not None
+            # None centres the window on the query's own place.
+            origin = official_window_origin(*grids, self.window_size, self.scale, query.device) if official else None
+            window = self.window_size, origin
         return patch_knn(
             query,
             database,
             patch_size=self.patch_size,
             stride=self.stride,
             num_neighbors=self.num_neighbors,
-            window_size=self.window_size,
-            window_origin=origin,
+            window_size=window[0],
+            window_origin=window[1],
         )
 
     def _signed_attention(self, query: Tensor, database: Tensor, index: Tensor) -> Tensor:

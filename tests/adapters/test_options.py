@@ -62,6 +62,8 @@ def test_unknown_keys_are_errors_with_a_suggestion(option_file, forced, sentence
         ("train=5", "`train` must be a mapping"),
         ("num_gpu=all", "`num_gpu` must be a whole number or auto, got 'all'"),
         ("name=3", "`name` must be text, got 3"),
+        ("val:tile=large", "`val.tile` must be a whole number or auto or nothing, got 'large'"),
+        ("val:tile_database=both", "`val.tile_database` must be one of image, tile, got 'both'"),
     ],
 )
 def test_wrong_kinds_are_errors(option_file, forced, sentence):
@@ -214,6 +216,10 @@ class TestRules:
             ("train:ema_decay=1", r"`train.ema_decay` must be in \[0, 1\), got 1"),
             ("val:save_best=lpips", r"`val.save_best` must be one of `val.metrics` \(psnr, ssim\), got lpips"),
             ("num_gpu=99", "`num_gpu` must be auto or in"),
+            ("val:tile=0", r"`val`: .*`tile` must be at least `tile_overlap` \+ 1 = 33 pixels, got 0"),
+            ("val:tile=34", "`val`: .*`tile` must be at least .* largest scale = 3, got 34"),
+            ("val:tile_overlap=-1", "`val`: .*`tile_overlap` must be at least 0, got -1"),
+            ("val:memory=0", "`val`: .*`memory` must be above 0 GiB, got 0"),
             ("train:optim_g=~", "`train.optim_g` must be given for training, got nothing"),
             ("datasets:train=~", "`datasets.train` must be given for training, got nothing"),
         ],

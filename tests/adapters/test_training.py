@@ -33,6 +33,32 @@ def test_trains_validates_saves_and_tests(tmp_path):
     assert float(tested[2]["input_psnr"]) > 0
 
 
+def test_validates_and_tests_in_tiles(tmp_path):
+    options = tiny_options()
+    options["val"].update(tile=14, tile_overlap=5, tile_database="tile")
+    run("train", make_project(tmp_path, options))
+    (tmp_path / "experiments/tiny/metrics/first/8.csv").rename(tmp_path / "tiles.csv")
+    tiles = [float(row["psnr"]) for row in read_csv(tmp_path / "tiles.csv")]
+    test_file = write_options(tmp_path / "options" / "test.yml", tiny_run.measuring_options())
+    results = tmp_path / "results/measured/metrics/first.csv"
+    values = {}
+    for name, forced in {
+        "tiles": ("val:tile=14", "val:tile_overlap=5", "val:tile_database=tile"),
+        "image": ("val:tile=14", "val:tile_overlap=5"),
+        "one tile": ("val:tile=auto",),
+        "whole": (),
+    }.items():
+        run("test", test_file, "--force_yml", "val:pbar=false", *forced)
+        values[name] = [float(row["psnr"]) for row in read_csv(results)]
+    assert values["tiles"] == tiles
+    assert values["one tile"] == values["whole"]
+    for name in ("tiles", "image"):
+        assert values[name] != values["whole"]
+        assert values[name] == pytest.approx(values["whole"], abs=0.5)
+    with pytest.raises(MemoryError, match=r"24 x 24 pixels need about .* no smaller tiles would fit"):
+        run("test", test_file, "--force_yml", "val:memory=0.001")
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_resumes_bit_identically_from_any_folder(tmp_path, monkeypatch, workers):
     option_file = make_project(tmp_path / "whole")

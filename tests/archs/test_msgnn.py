@@ -130,6 +130,22 @@ def test_a_pyramid_is_read_by_scale():
         assert torch.equal(network(rainy), network(rainy, None, gaussian_pyramid(rainy, (1, 2, 4))))
 
 
+@pytest.mark.parametrize("variant", ["paper", "official"])
+def test_a_region_differs_from_the_whole_by_what_the_sub_networks_see_alone(variant):
+    network = MSGNNArch(**SMALL, variant=variant, window_size=5, channel_attention=None).eval().double()
+    rainy, exemplar = image(2, 3, 61, 83).double(), image(2, 3, 40, 90, seed=1).double()
+    # 2 x 2 blocks of two 3x3 convolutions, stem, head, and a fusion of two 5x5 ("paper") reach 14 pixels.
+    reach = 14
+    with torch.no_grad():
+        for levels in (None, gaussian_pyramid(rainy, (1, 2, 4))):
+            whole = network(rainy, exemplar)
+            part = network(rainy, exemplar, levels, region=((12, 61), (0, 70)))
+            assert part.shape == (2, 3, 49, 70)
+            torch.testing.assert_close(part[:, :, reach:, :-reach], whole[:, :, 12 + reach :, : 70 - reach])
+            # What the tile's own end changes is seen, so the reach above is no idle allowance.
+            assert not torch.allclose(part[:, :, 0], whole[:, :, 12, :70], rtol=0, atol=1e-6)
+
+
 def test_the_output_has_the_layout_of_the_input():
     network = MSGNNArch(**SMALL)
     rainy = image(2, 3, 40, 36)
@@ -271,6 +287,9 @@ def test_rejects_inputs():
         network(image(3, 40, 40))
     with pytest.raises(ValueError, match="`exemplar` must have batch 1 or 3 as `rainy`, got 2"):
         network(image(3, 3, 40, 40), image(2, 3, 40, 40))
+    for region in (((0, 41), (0, 41)), ((-1, 3), (0, 3)), ((0, 3), (3, 3))):
+        with pytest.raises(ValueError, match=r"`region` must be rows in \[0, 40\] and columns in \[0, 40\], .*got"):
+            network(image(1, 3, 40, 40), region=region)
     rainy = image(1, 3, 41, 40)
     with pytest.raises(ValueError, match=r"`pyramid` must have 3 images, halved from one to the next, .* got 1"):
         network(rainy, None, [rainy])

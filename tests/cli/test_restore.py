@@ -1,6 +1,7 @@
 import io
 import os
 import pickle
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image, ImageOps
 
 from msgnn_plugin.archs import MSGNNArch
 from msgnn_plugin.cli.main import main
+from msgnn_plugin.memory import estimate_bytes
 
 SMALL = {"num_feat": 4, "num_blocks": 1, "num_groups": 2, "scales": (1,), "num_neighbors": 2, "window_size": 3}
 BAD = ("broken.png", "broken.jpg", "empty.png", "text.png")
@@ -231,7 +233,9 @@ def test_out_of_memory_fails_that_picture_alone(weights, tmp_path, capsys, monke
     monkeypatch.setattr(MSGNNArch, "forward", scarce)
     assert restore(tmp_path / "in", "-o", tmp_path / "out", "--weights", weights) == 1
     error = capsys.readouterr().err.strip()
-    assert error.endswith("big.png: the memory of the cpu does not suffice for 40 x 40 pixels")
+    assert error.endswith(
+        "big.png: the memory of the cpu does not suffice for 40 x 40 pixels; use smaller tiles (`--tile`)"
+    )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["small.png"]
 
 
@@ -355,3 +359,66 @@ def test_a_bomb_fails_alone(weights, tmp_path, capsys):
     assert restore(tmp_path / "in", "-o", tmp_path / "out", "--weights", weights) == 1
     assert "bomb.png: a picture must have at most" in capsys.readouterr().err
     assert (tmp_path / "out/a.png").exists()
+
+
+@pytest.mark.parametrize("database", ["image", "tile"])
+def test_pictures_in_tiles(weights, tmp_path, database):
+    save(tmp_path / "odd.png", values(3, size=(61, 83)))
+    save(tmp_path / "small.png", values(3, size=(5, 7)))
+    options = ("--tile", "24", "--tile-overlap", "7", "--database", database)
+    arguments = (tmp_path / "odd.png", tmp_path / "small.png", "-o", tmp_path / "out", "--weights", weights)
+    assert restore(*arguments, *options) == 0
+    # The weights give every picture back, so seams would show.
+    for name, size in (("odd", (61, 83)), ("small", (5, 7))):
+        np.testing.assert_array_equal(load(tmp_path / f"out/{name}.png"), values(3, size=size))
+
+
+def test_tiles_really_cut_the_picture(weights, tmp_path, monkeypatch):
+    save(tmp_path / "a.png", values(3, size=(40, 60)))
+    seen = []
+    forward = MSGNNArch.forward
+
+    def watched(self, rainy, exemplar=None, pyramid=None, region=None):
+        seen.append(region)
+        return forward(self, rainy, exemplar, pyramid, region)
+
+    monkeypatch.setattr(MSGNNArch, "forward", watched)
+    common = (tmp_path / "a.png", "-o", tmp_path / "out", "--weights", weights)
+    assert restore(*common, "--tile", "36", "--tile-overlap", "12") == 0
+    assert seen == [((0, 27), (0, 36)), ((0, 27), (24, 60)), ((15, 40), (0, 36)), ((15, 40), (24, 60))]
+
+
+def test_too_large_a_picture_is_named_with_a_remedy_and_the_rest_is_done(weights, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    save(tmp_path / "in/big.png", values(3, size=(600, 600)))
+    save(tmp_path / "in/small.png", values(3))
+    network = MSGNNArch(**SMALL)
+    room = (estimate_bytes(network, (600, 600), tile=128) + estimate_bytes(network, (600, 600))) / 2**31
+    arguments = (tmp_path / "in", "-o", tmp_path / "out", "--weights", weights, "--memory", room)
+    assert restore(*arguments) == 1
+    error = capsys.readouterr().err.strip()
+    assert "big.png: 600 x 600 pixels need about" in error
+    assert "available; use `--tile " in error
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["small.png"]
+    assert restore(*arguments, "--tile", "auto") == 0
+    np.testing.assert_array_equal(load(tmp_path / "out/big.png"), values(3, size=(600, 600)))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--tile", "0"), r"`tile` must be at least `tile_overlap` \+ 1 = 33 pixels, got 0"),
+        (("--tile", "wide"), "`tile` must be a whole number of pixels, \"auto\" or None, got 'wide'"),
+        (("--tile", "64", "--tile-overlap", "-1"), "`tile_overlap` must be at least 0, got -1"),
+        (
+            ("--tile", "34"),
+            r"`tile_overlap` \+ 3 = 35 pixels, where tiles start at multiples of stride x largest scale",
+        ),
+        (("--memory", "0"), "`memory` must be above 0 GiB, got 0"),
+    ],
+)
+def test_wrong_tiles_are_refused(weights, tmp_path, capsys, options, sentence):
+    save(tmp_path / "a.png", values(3))
+    line = fails(capsys, tmp_path / "a.png", "-o", tmp_path / "out", "--weights", weights, *options)
+    assert re.search(sentence, line)
+    assert not (tmp_path / "out").exists()

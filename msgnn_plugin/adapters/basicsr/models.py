@@ -22,9 +22,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from msgnn_plugin.adapters.basicsr.checkpoints import newest_checkpoint
 from msgnn_plugin.adapters.basicsr.components import Component, registered
+from msgnn_plugin.adapters.basicsr.option_rules import validation_tiling
 from msgnn_plugin.adapters.basicsr.saving import SavingMixin
 from msgnn_plugin.adapters.basicsr.validation import ValidationMixin
 from msgnn_plugin.archs import load_weights
+from msgnn_plugin.tiling import derain
 
 AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -50,6 +52,10 @@ class MSGNNModel(ValidationMixin, SavingMixin, SRModel):
         "val.save_best": str | bool,
         "val.input_metrics": bool,
         "val.compare": bool,
+        "val.tile": int | Literal["auto"] | None,
+        "val.tile_overlap": int,
+        "val.tile_database": Literal["image", "tile"],
+        "val.memory": float | None,
     }
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -88,9 +94,10 @@ class MSGNNModel(ValidationMixin, SavingMixin, SRModel):
 
     def apply_network(self, net: nn.Module, rainy: Tensor, exemplar: Tensor | None) -> Tensor:
         """Call a network with the exemplar if it takes one."""
-        if exemplar is None or "exemplar" not in inspect.signature(self.get_bare_model(self.net_g).forward).parameters:
-            return net(rainy)
-        return net(rainy, exemplar)
+        return net(rainy) if exemplar is None or not self._takes_exemplar() else net(rainy, exemplar)
+
+    def _takes_exemplar(self) -> bool:
+        return "exemplar" in inspect.signature(self.get_bare_model(self.net_g).forward).parameters
 
     def optimize_parameters(self, current_iter: int) -> None:
         """Do one iteration: the batch in parts, one step.
@@ -177,12 +184,17 @@ class MSGNNModel(ValidationMixin, SavingMixin, SRModel):
             averaged.copy_(value)
 
     def test(self) -> None:
-        """Derain the batch at hand with the averaged network if there is one, outside of any distributed wrapper."""
+        """Derain the batch at hand with the averaged network if there is one, outside of any distributed wrapper.
+
+        Raises:
+            MemoryError: If the memory will not suffice, by estimate; the sentence names the tile that would fit.
+        """
         net = self.net_g_ema if hasattr(self, "net_g_ema") else self.get_bare_model(self.net_g)
         training = net.training
         net.eval()
         with torch.no_grad():
-            self.output = self.apply_network(net, self.lq, self.exemplar)
+            exemplar = self.exemplar if self._takes_exemplar() else None
+            self.output = derain(net, self.lq, exemplar, validation_tiling(self.opt))
         net.train(training)
 
 

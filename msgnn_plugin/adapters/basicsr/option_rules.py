@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from msgnn_plugin.adapters.basicsr.components import registered
+from msgnn_plugin.tiling import Tiling
 
 NEEDED_FOR_TRAINING = ("datasets.train", "network_g", "train.total_iter", "train.optim_g", "train.scheduler")
 POSITIVE = (
@@ -41,7 +43,14 @@ def check_rules(opt: dict[str, Any], file: str | Path, is_train: bool) -> None:
     if is_train:
         _check_training(opt, file)
     _check_save_best(opt, file)
-    _check_network(opt, file)
+    network = _check_network(opt, file)
+    _check_tiling(opt, file, network if is_train else None)
+
+
+def validation_tiling(opt: dict[str, Any]) -> Tiling:
+    """Return how `val` wants large pictures to be cut."""
+    val = opt.get("val") or {}
+    return Tiling(**{key: val[key] for key in ("tile", "tile_overlap", "tile_database", "memory") if key in val})
 
 
 def _check_needed(opt: dict[str, Any], file: str | Path, is_train: bool) -> None:
@@ -93,13 +102,23 @@ def _check_save_best(opt: dict[str, Any], file: str | Path) -> None:
         raise ValueError(f"{file}: `val.save_best` must be one of `val.metrics` ({', '.join(metrics)}), got {wanted}.")
 
 
-def _check_network(opt: dict[str, Any], file: str | Path) -> None:
+def _check_network(opt: dict[str, Any], file: str | Path) -> nn.Module:
     """Build the network once, so that a setting it refuses is told before the experiment's folder is made."""
     settings = dict(opt["network_g"])
     try:
-        registered("arch")[settings.pop("type")](**settings)
+        return registered("arch")[settings.pop("type")](**settings)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{file}: `network_g`: {error}") from error
+
+
+def _check_tiling(opt: dict[str, Any], file: str | Path, network: nn.Module | None) -> None:
+    """See that tiles can be laid out, for the network's patches too where the options tell them."""
+    try:
+        tiling = validation_tiling(opt)
+        if network is not None:
+            tiling.check_network(network)
+    except ValueError as error:
+        raise ValueError(f"{file}: `val`: {error}") from error
 
 
 def _get(opt: dict[str, Any], key: str) -> Any:

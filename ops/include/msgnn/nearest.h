@@ -37,7 +37,7 @@ template <typename T>
 class QuickScreen {
  public:
   // The sum has `values` terms, added in any order: its relative error stays below (values + 2) / 2 epsilons, and
-  // underflow changes a term by less than the smallest number.
+  // underflow changes a term by less than the smallest normal number (also where the processor flushes to zero).
   MSGNN_HOST_DEVICE explicit QuickScreen(int64_t values)
       : least_part_(1 - static_cast<double>(values + 16) * epsilon()),
         underflow_(smallest() * static_cast<double>(values)) {}
@@ -50,7 +50,7 @@ class QuickScreen {
  private:
   static constexpr bool kSingle = std::is_same_v<T, float>;
   MSGNN_HOST_DEVICE static constexpr double epsilon() { return kSingle ? FLT_EPSILON : DBL_EPSILON; }
-  MSGNN_HOST_DEVICE static constexpr double smallest() { return kSingle ? 0x1p-149 : 0x1p-1074; }
+  MSGNN_HOST_DEVICE static constexpr double smallest() { return kSingle ? 0x1p-126 : DBL_MIN; }
   MSGNN_HOST_DEVICE static constexpr T largest() { return kSingle ? static_cast<T>(FLT_MAX) : static_cast<T>(DBL_MAX); }
 
   double least_part_;
