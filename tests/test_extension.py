@@ -1,5 +1,6 @@
 """How compiled ops are found: absent, broken, and required."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -20,10 +21,11 @@ def run(tmp_path):
     for name in ("__init__.py", "_extension.py"):
         shutil.copy(PACKAGE / name, home)
 
-    def call(library: bytes | None, required: str) -> subprocess.CompletedProcess:
+    def call(library: bytes | None, required: str, disabled: str = "0") -> subprocess.CompletedProcess:
         if library is not None:
             (home / "_C.so").write_bytes(library)
-        environment = {"PYTHONPATH": str(tmp_path), "MSGNN_REQUIRE_OPS": required, "PATH": ""}
+        switches = {"MSGNN_REQUIRE_OPS": required, "MSGNN_DISABLE_OPS": disabled}
+        environment = {"PYTHONPATH": str(tmp_path), "PATH": "", **switches}
         return subprocess.run(
             [sys.executable, "-c", CODE], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
@@ -50,3 +52,25 @@ def test_required_ops_that_do_not_load_are_an_error(run, library):
     result = run(library, "1")
     assert result.returncode != 0
     assert "ImportError: msgnn_plugin: compiled ops must" in result.stderr
+
+
+def test_disabled_ops_are_not_even_opened(run):
+    result = run(b"no library", "0", disabled="1")
+    assert result.returncode == 0
+    assert result.stdout.strip() == "left out by MSGNN_DISABLE_OPS=1, plain PyTorch runs"
+    assert "did not load" not in result.stderr
+
+
+def test_ops_cannot_be_both_required_and_disabled(run):
+    result = run(b"no library", "1", disabled="1")
+    assert result.returncode != 0
+    assert "ImportError: msgnn_plugin: `MSGNN_DISABLE_OPS` must not be 1 with MSGNN_REQUIRE_OPS=1" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("op", ["patch_difference", "patch_aggregate"])
+def test_plain_pytorch_passes_the_tests_of_the_compiled_ops(op):
+    command = [sys.executable, "-m", "pytest", "-q", f"tests/ops/test_{op}.py"]
+    environment = {**os.environ, "MSGNN_DISABLE_OPS": "1", "MSGNN_REQUIRE_OPS": "0", "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, cwd=PACKAGE.parent, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout

@@ -51,15 +51,20 @@ void differences(const PairProblem<T>& problem, int64_t begin, int64_t end) {
     for (int64_t pair = m * problem.neighbors; pair < (m + 1) * problem.neighbors; ++pair) {
       const T* answering = database.data + problem.offset[problem.index[pair]];
       T* out = problem.out + pair * area * channels;
+      if (area == 1) {
+        in_blocks<T>(channels, [&](auto zero, auto count, int64_t first) {
+          using V = decltype(zero);
+          for (int64_t v = 0; v < count; ++v, first += sizeof(V) / sizeof(T)) {
+            store(out + first, load<V>(asking + first) - load<V>(answering + first));
+          }
+        });
+        continue;
+      }
       for (int64_t row = 0; row < query.patch_size; ++row) {
         for (int64_t column = 0; column < query.patch_size; ++column, ++out) {
           const T* q = asking + row * query.row_pitch + column * channels;
           const T* d = answering + row * database.row_pitch + column * channels;
-          if (area == 1) {
-            for (int64_t c = 0; c < channels; ++c) out[c] = q[c] - d[c];
-          } else {
-            for (int64_t c = 0; c < channels; ++c) out[c * area] = q[c] - d[c];
-          }
+          for (int64_t c = 0; c < channels; ++c) out[c * area] = q[c] - d[c];
         }
       }
     }

@@ -1,6 +1,7 @@
 """What the tests of the two gather ops share: adjoints in plain float64 loops, settings, and ways to run."""
 
 import numpy as np
+import pytest
 import torch
 
 from msgnn_plugin import _extension
@@ -9,6 +10,7 @@ from tests.ops import naive
 # Channels, patch size, stride: runs that fill whole vectors, leave some over, and hold less than one; strides that
 # overlap, touch, and leave gaps.
 SETTINGS = [(32, 1, 1), (32, 3, 3), (3, 3, 1), (2, 3, 2), (1, 1, 1), (5, 2, 3), (50, 3, 2), (2, 5, 2), (1, 9, 4)]
+VAST_SIDE = 50_001
 COMPILED = _extension.status().startswith("loaded")
 # A set that the processor lacks gives the best one that it has; plain PyTorch knows none.
 CAPABILITIES = ("portable", "avx2", "avx512") if COMPILED else ("plain",)
@@ -53,6 +55,36 @@ def laid_out(tensor, layout):
     if layout == "odd":
         return tensor.mT.contiguous().mT.repeat_interleave(2, 0)[::2]
     return tensor.contiguous()
+
+
+def vast_map():
+    """A map of more than 2**31 values of which only the four corners are ever touched: 1, 2, 3, 4."""
+    try:
+        image = torch.empty(1, 1, VAST_SIDE, VAST_SIDE)
+    except RuntimeError:
+        pytest.skip("needs 10 GB of address space")
+    image[0, 0, :: VAST_SIDE - 1, :: VAST_SIDE - 1] = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    return image
+
+
+class Once(torch.utils.data.Dataset):
+    """Runs a function in the worker of a data loader."""
+
+    def __init__(self, run):
+        self.run = run
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, number):
+        return self.run()
+
+
+def same_in_a_worker(run):
+    """Whether run() -> tensors gives the same bits in a data loader's worker, which is forked, as it does here."""
+    here = run()
+    (there,) = torch.utils.data.DataLoader(Once(run), batch_size=None, num_workers=1, timeout=60)
+    return all(torch.equal(a, b) for a, b in zip(here, there, strict=True))
 
 
 def same_for_all_threads(run):

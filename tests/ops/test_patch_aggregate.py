@@ -96,6 +96,21 @@ def test_bits_do_not_depend_on_threads():
     assert gathers.same_for_all_threads(lambda: run(database, index, weight, grad, **settings))
 
 
+def test_runs_in_a_data_loader_worker():
+    database, index, weight = sample(torch.float32, 32, k=5, size=(60, 62), database_size=(64, 61))
+    settings = {"patch_size": 3, "stride": 2, "output_size": (60, 62)}
+    assert gathers.same_in_a_worker(lambda: run(database, index, weight, **settings))
+
+
+@pytest.mark.skipif(not gathers.COMPILED, reason="plain PyTorch unfolds the whole map")
+def test_maps_beyond_int32():
+    index = torch.tensor([[[3, 0], [2, 1]]])
+    weight = torch.tensor([[[1.0, 10.0]]]).expand(1, 2, 2)
+    settings = {"patch_size": 1, "stride": gathers.VAST_SIDE - 1, "output_size": (1, gathers.VAST_SIDE)}
+    output = patch_aggregate(gathers.vast_map(), index, weight, **settings)
+    assert output[0, 0, 0, [0, -1]].tolist() == [14, 23]
+
+
 def test_gradients_are_the_same_bits_every_time():
     database, index, weight = sample(torch.float32)
     runs = [run(database, index, weight, patch_size=3, stride=2, output_size=(8, 7)) for _ in range(2)]

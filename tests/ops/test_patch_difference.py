@@ -99,6 +99,21 @@ def test_bits_do_not_depend_on_threads(reduce):
     assert gathers.same_for_all_threads(lambda: run(query, database, index, patch_size=3, stride=2, reduce=reduce))
 
 
+def test_runs_in_a_data_loader_worker():
+    query, database, index = sample(torch.float32, 32, 3, 2, k=5, sizes=((60, 62), (64, 61)))
+    assert gathers.same_in_a_worker(lambda: run(query, database, index, patch_size=3, stride=2))
+
+
+@pytest.mark.skipif(not gathers.COMPILED, reason="plain PyTorch unfolds the whole map")
+@pytest.mark.parametrize("reduce", REDUCTIONS)
+def test_maps_beyond_int32(reduce):
+    image = gathers.vast_map()
+    index = torch.tensor([[[3, 0], [3, 1], [3, 2], [3, 3]]])
+    output = patch_difference(image, image, index, patch_size=1, stride=gathers.VAST_SIDE - 1, reduce=reduce)
+    right = torch.tensor([[-3.0, 0.0], [-2.0, 0.0], [-1.0, 0.0], [0.0, 0.0]])
+    assert torch.equal(output[0, ..., 0], right.abs() if reduce == "abs_sum" else right)
+
+
 @pytest.mark.parametrize("reduce", REDUCTIONS)
 def test_nan_reaches_what_it_touches_alone(reduce):
     query, database, index = sample(channels=3, patch_size=1, stride=1)
