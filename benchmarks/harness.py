@@ -65,17 +65,30 @@ def main(name: str, jobs: dict[str, list[Contender]], shapes: dict[str, object],
     Returns:
         One row a contender and job, in the order given.
     """
+    arguments = parse(make_parser(name, rounds))
+    rows = [row for job, contenders in jobs.items() for row in measure(job, contenders, arguments.rounds)]
+    print_table(rows, f"{name}: {cpu_model()}, {arguments.threads} threads")
+    write(name, rows, shapes, arguments)
+    return rows
+
+
+def make_parser(name: str, rounds: int) -> argparse.ArgumentParser:
+    """Return the command line that every benchmark has."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch (%(default)s)")
     parser.add_argument("--rounds", type=int, default=rounds, help="timed runs of each contender (%(default)s)")
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Read the command line and set torch's threads."""
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    rows = [row for job, contenders in jobs.items() for row in measure(job, contenders, arguments.rounds)]
-    protocol = (
-        f"one warm-up, then {arguments.rounds} rounds in which the contenders alternate in one process; median of wall "
-        "time, least CPU time of the process; memory: resident set of a fresh process each, at its peak, and above "
-        "what it was before the first run"
-    )
+    return arguments
+
+
+def write(name: str, rows: list[Measurement], shapes: dict[str, object], arguments: argparse.Namespace) -> None:
+    """Write the rows and what they were measured on to ``results/NAME-MACHINE.json``."""
     facts = {
         "benchmark": name,
         "machine": {"cpu": cpu_model(), "cores": os.cpu_count(), "capability": torch.backends.cpu.get_cpu_capability()},
@@ -84,13 +97,15 @@ def main(name: str, jobs: dict[str, list[Contender]], shapes: dict[str, object],
         "threads": arguments.threads,
         "load_average": os.getloadavg()[0],
         "shapes": shapes,
-        "protocol": protocol,
+        "protocol": (
+            f"one warm-up, then {arguments.rounds} rounds in which the contenders alternate in one process; median of "
+            "wall time, least CPU time of the process; memory: resident set of a fresh process each, at its peak, and "
+            "above what it was before the first run"
+        ),
     }
-    print_table(rows, f"{name}: {facts['machine']['cpu']}, {arguments.threads} threads")
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}-{machine_name()}.json"
     path.write_text(json.dumps({**facts, "results": [asdict(row) for row in rows]}, indent=2) + "\n")
-    return rows
 
 
 def measure(job: str, contenders: list[Contender], rounds: int) -> list[Measurement]:
