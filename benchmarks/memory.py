@@ -14,7 +14,7 @@ from benchmarks.harness import MEBIBYTE, RESULTS, Contender, cpu_model, fresh_pr
 from msgnn_plugin import MSGNNArch, _extension, memory
 from msgnn_plugin.tiling import Tiling, derain
 
-SIDE = 384
+SIDE = 640  # whose maps are above HEAP_BYTES
 SMALL = {"num_feat": 16, "num_blocks": 4, "num_groups": 2}
 # Settings, height and width, tile.
 CHECKED = [
@@ -69,6 +69,7 @@ def calibrate() -> dict[str, float]:
     once, twice = (maps(search, (SIDE, SIDE // 4), quarters) for quarters in (4, 8))
     official = {**search, "variant": "official"}
     official_once, official_twice = (maps(official, (SIDE, SIDE // 4), quarters) for quarters in (4, 8))
+    on_heap = maps({"num_groups": 4}, (SIDE // 2, SIDE // 2)) * 4
     return {
         "MAPS_PER_BLOCK": (many - few) / 8,
         "TRUNK_MAPS": few - (many - few) / 2,
@@ -76,6 +77,7 @@ def calibrate() -> dict[str, float]:
         "DATABASE_MAPS": twice - once,
         "BRANCH_MAPS": official_twice - official_once - (twice - once),
         "FIXED_BYTES": fixed,
+        "FRAGMENTATION": on_heap / (many + len(MSGNNArch().graphs)),
     }
 
 

@@ -14,12 +14,15 @@ Size = Sequence[float]
 
 # What `python -m benchmarks.memory --calibrate` measures and prints. In maps of num_feat channels at the peak.
 MAPS_PER_BLOCK = 1.0  # of a tile: each residual unit's, in the sub-networks
-TRUNK_MAPS = 8.0  # of a tile: the rest there, but for the graphs' results
-GRAPH_MAPS = 9.2  # of a tile: while one graph searches and aggregates
-DATABASE_MAPS = 1.0  # of what a graph searches
-BRANCH_MAPS = 7.3  # of the same, for the features of variant "official"
+TRUNK_MAPS = 3.7  # of a tile: the rest there, but for the graphs' results
+GRAPH_MAPS = 5.9  # of a tile: while one graph searches and aggregates
+DATABASE_MAPS = 0.7  # of what a graph searches
+BRANCH_MAPS = 3.5  # of the same, for the features of variant "official"
 PICTURE_CHANNELS = 8.0  # of the whole picture: itself, its smaller scales, the result
 FIXED_BYTES = 18 * 2**20
+# Maps below 32 MiB come from the C library's heap, which keeps gaps; larger ones are given back one by one.
+FRAGMENTATION = 1.5
+HEAP_BYTES = 32 * 2**20
 
 
 def estimate_bytes(
@@ -59,8 +62,12 @@ def estimate_bytes(
     if graphs:
         database_maps = DATABASE_MAPS + (BRANCH_MAPS if settings["variant"] == "official" else 0)
         maps = max(maps, pixels * (GRAPH_MAPS + graphs) + searched * database_maps)
-    values = settings["num_feat"] * maps + PICTURE_CHANNELS * math.prod(size)
-    return FIXED_BYTES + int(values * next(network.parameters()).element_size())
+    item = next(network.parameters()).element_size()
+    one_map = pixels * settings["num_feat"] * item
+    # Never less for a larger picture, so up to a half too much just above the border.
+    spread = min(FRAGMENTATION, max(1.0, FRAGMENTATION * HEAP_BYTES / one_map))
+    own = spread * maps * settings["num_feat"] + PICTURE_CHANNELS * math.prod(size)
+    return FIXED_BYTES + int(own * item)
 
 
 def _searched(database: Size, part: Size, image: Size, reach: float) -> float:
