@@ -40,23 +40,23 @@ def test_validates_and_tests_in_tiles(tmp_path):
     (tmp_path / "experiments/tiny/metrics/first/8.csv").rename(tmp_path / "tiles.csv")
     tiles = [float(row["psnr"]) for row in read_csv(tmp_path / "tiles.csv")]
     test_file = write_options(tmp_path / "options" / "test.yml", tiny_run.measuring_options())
-    results = tmp_path / "results/measured/metrics/first.csv"
     values = {}
     for name, forced in {
         "tiles": ("val:tile=14", "val:tile_overlap=5", "val:tile_database=tile"),
         "image": ("val:tile=14", "val:tile_overlap=5"),
-        "one tile": ("val:tile=auto",),
+        "auto": ("val:tile=auto",),
         "whole": (),
     }.items():
-        run("test", test_file, "--force_yml", "val:pbar=false", *forced)
-        values[name] = [float(row["psnr"]) for row in read_csv(results)]
+        run("test", test_file, "--force_yml", f"name={name}", *forced)
+        results = read_csv(tmp_path / "results" / name / "metrics/first.csv")
+        values[name] = [float(row["psnr"]) for row in results]
     assert values["tiles"] == tiles
-    assert values["one tile"] == values["whole"]
+    assert values["auto"] == values["whole"]
     for name in ("tiles", "image"):
         assert values[name] != values["whole"]
         assert values[name] == pytest.approx(values["whole"], abs=0.5)
     with pytest.raises(MemoryError, match=r"24 x 24 pixels need about .* no smaller tiles would fit"):
-        run("test", test_file, "--force_yml", "val:memory=0.001")
+        run("test", test_file, "--force_yml", "name=scarce", "val:memory=0.001")
 
 
 @pytest.mark.parametrize("workers", [0, 2])
