@@ -64,7 +64,7 @@ def estimate_bytes(
         maps = max(maps, pixels * (GRAPH_MAPS + graphs) + searched * database_maps)
     item = next(network.parameters()).element_size()
     one_map = pixels * settings["num_feat"] * item
-    # Never less for a larger picture, so up to a half too much just above the border.
+    # Never less for a larger picture, so too much just above the border.
     spread = min(FRAGMENTATION, max(1.0, FRAGMENTATION * HEAP_BYTES / one_map))
     own = spread * maps * settings["num_feat"] + PICTURE_CHANNELS * math.prod(size)
     return FIXED_BYTES + int(own * item)
