@@ -37,7 +37,7 @@ def extension() -> dict:
     # -fopenmp for compiling only: the runtime must be the one that torch brings, not a second one.
     flags, link = ["-O3", "-g0", "-fno-math-errno", "-fopenmp", "-fvisibility=hidden", *WARNINGS, *FALSE_ALARMS], []
     if os.environ.get("MSGNN_SANITIZE") == "1":
-        flags, link = [*flags, "-g", "-fno-omit-frame-pointer", *SANITIZERS], list(SANITIZERS)
+        flags, link = [*flags, "-O1", "-g", "-fno-omit-frame-pointer", *SANITIZERS], list(SANITIZERS)
     module = CppExtension(
         "msgnn_plugin._C",
         sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("ops/cpu/*.cpp")),

@@ -1,6 +1,8 @@
 """Channel attentions compared in Table 2 of the MSGNN paper: channel transformation, ECA, squeeze and excitation."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,20 @@ from msgnn_plugin.ops.precision import at_least_float32
 EPSILON = 1e-5
 
 
-class GatedChannelTransformation(nn.Module):
+class ChannelAttention(nn.Module):
+    """Scale each channel of a map by a gate that depends on the whole map.
+
+    Subclasses have ``gate``, (B, C, H, W) -> (B, C, 1, 1): on its own it lets a convolution take the scaling over.
+    """
+
+    gate: Callable[[Tensor], Tensor]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale a map. Shape: (B, C, H, W) -> same."""
+        return x * self.gate(x).to(x.dtype)
+
+
+class GatedChannelTransformation(ChannelAttention):
     """Gate each channel by its l2 energy relative to the other channels.
 
     Paper: Yang et al., "Gated Channel Transformation for Visual Recognition" (CVPR 2020). The gate starts at 1.
@@ -25,15 +40,36 @@ class GatedChannelTransformation(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1, num_feat, 1, 1))
         self.beta = nn.Parameter(torch.zeros(1, num_feat, 1, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Gate a map. Shape: (B, C, H, W) -> same."""
-        # A sum over all pixels leaves half precision's range.
-        energy = self.alpha * (at_least_float32(x).square().sum(dim=(2, 3), keepdim=True) + EPSILON).sqrt()
+    def gate(self, x: Tensor) -> Tensor:
+        """Return the factor of each channel. Shape: (B, C, H, W) -> (B, C, 1, 1), at least float32."""
+        energy = self.alpha * (_sum_of_squares(x) + EPSILON).sqrt()
         norm = self.gamma * (energy.square().mean(dim=1, keepdim=True) + EPSILON).rsqrt()
-        return x * (1 + torch.tanh(energy * norm + self.beta)).to(x.dtype)
+        return 1 + torch.tanh(energy * norm + self.beta)
 
 
-class EfficientChannelAttention(nn.Module):
+def _sum_of_squares(x: Tensor) -> Tensor:
+    """Sum the squares of each channel in float32, whose range it needs. Shape: (B, C, H, W) -> (B, C, 1, 1)."""
+    x = at_least_float32(x)
+    if torch.compiler.is_compiling():
+        return x.square().sum(dim=(2, 3), keepdim=True)
+    return _SumOfSquares.apply(x)
+
+
+class _SumOfSquares(torch.autograd.Function):
+    """Autograd's own gradient of a square passes three times over the map, this one once."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.square().sum(dim=(2, 3), keepdim=True)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return x * (2 * grad)
+
+
+class EfficientChannelAttention(ChannelAttention):
     """Gate each channel by a 1-D convolution over the channel means.
 
     Paper: Wang et al., "ECA-Net: Efficient Channel Attention for Deep Convolutional Neural Networks" (CVPR 2020), with
@@ -49,13 +85,13 @@ class EfficientChannelAttention(nn.Module):
         size += 1 - size % 2
         self.conv = nn.Conv1d(1, 1, size, padding=size // 2, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Gate a map. Shape: (B, C, H, W) -> same."""
+    def gate(self, x: Tensor) -> Tensor:
+        """Return the factor of each channel. Shape: (B, C, H, W) -> (B, C, 1, 1)."""
         mean = x.mean(dim=(2, 3))
-        return x * torch.sigmoid(self.conv(mean[:, None])).transpose(1, 2)[..., None]
+        return torch.sigmoid(self.conv(mean[:, None])).transpose(1, 2)[..., None]
 
 
-class SqueezeExcitation(nn.Module):
+class SqueezeExcitation(ChannelAttention):
     """Gate each channel by a two-layer network on the channel means.
 
     Paper: Hu et al., "Squeeze-and-Excitation Networks" (CVPR 2018), reduction 16.
@@ -74,10 +110,6 @@ class SqueezeExcitation(nn.Module):
             nn.Conv2d(hidden, num_feat, 1),
             nn.Sigmoid(),
         )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Gate a map. Shape: (B, C, H, W) -> same."""
-        return x * self.gate(x)
 
 
 CHANNEL_ATTENTIONS: dict[str | None, type[nn.Module]] = {

@@ -1,16 +1,18 @@
 """Residual units under dense connections: the trunk of MSGNN's sub-networks and of its feature branches."""
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msgnn_plugin.layers.channel_attention import build_channel_attention
-
-NEGATIVE_SLOPE = 0.2
+from msgnn_plugin.layers.map_stack import NEGATIVE_SLOPE, MapStack
 
 
 def leaky_relu() -> nn.LeakyReLU:
-    """Return the activation used throughout: LeakyReLU with slope 0.2 (paper, section 4.2)."""
-    return nn.LeakyReLU(NEGATIVE_SLOPE)
+    """Return the activation used throughout: LeakyReLU with slope 0.2 (paper, section 4.2), in place.
+
+    It follows convolutions, whose backward pass does not need what they gave; its own can do with the result.
+    """
+    return nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)
 
 
 def merge_conv(num_maps: int, num_feat: int) -> nn.Sequential:
@@ -35,7 +37,20 @@ class ResidualUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape: (B, C, H, W) -> same."""
-        return x + self.body(self.attention(x))
+        return x + self.change(x)
+
+    def change(self, x: Tensor) -> Tensor:
+        """Return what the unit adds to its input. Shape: (B, C, H, W) -> same."""
+        first, activation, second = self.body
+        if isinstance(self.attention, nn.Identity):
+            return second(activation(first(x)))
+        gate = self.attention.gate(x)
+        if len(x) == 1:
+            # One image's gate can scale the kernel instead of the map.
+            x = F.conv2d(x, first.weight * gate, first.bias, padding=first.padding)
+        else:
+            x = first(x * gate.to(x.dtype))
+        return second(activation(x))
 
 
 class DenseBranch(nn.Module):
@@ -53,10 +68,10 @@ class DenseBranch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape: (B, C, H, W) -> same."""
-        maps = [x]
+        maps = MapStack(x, 1 + len(self.units))
         for unit, merge in zip(self.units, self.merges, strict=True):
-            maps.append(unit(x))
-            x = merge(torch.cat(maps, dim=1))
+            maps.append(x, unit.change(x))
+            x = maps.merge(merge[0].weight, merge[0].bias)
         return x
 
 
@@ -89,10 +104,16 @@ class SubNetwork(nn.Module):
 
         Shape: (B, C, H, W) -> two of the same.
         """
-        maps = [x]
+        last = len(self.units) - 1
+        want_fusion = want_fusion and self.fusion is not None
+        maps = MapStack(x, 1 + last + want_fusion)
         for index, unit in enumerate(self.units):
             if index > 0:
-                x = self.merges[index - 1](torch.cat(maps, dim=1))
-            maps.append(unit(x if fusion is None else x + fusion))
-        next_fusion = self.fusion(torch.cat(maps[1:], dim=1)) if self.fusion is not None and want_fusion else None
-        return maps[-1], next_fusion
+                x = maps.merge(self.merges[index - 1][0].weight, self.merges[index - 1][0].bias)
+            x = x if fusion is None else x + fusion
+            if index < last:
+                maps.append(x, unit.change(x))
+        x = unit(x)
+        if want_fusion:
+            maps.append(x)
+        return x, maps.merge(self.fusion[0].weight, self.fusion[0].bias, first=1) if want_fusion else None

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msgnn_plugin.layers.dense import leaky_relu
+from msgnn_plugin.layers.map_stack import NEGATIVE_SLOPE
 from msgnn_plugin.layers.resize import pad_to_side
 from msgnn_plugin.ops import patch_aggregate, patch_difference, patch_knn
 from msgnn_plugin.ops.grid import grid_length, grid_padding
@@ -65,7 +66,7 @@ class GraphAggregator(nn.Module):
             self.difference = nn.Conv2d(num_feat, num_feat, patch_size, stride=stride)
             # No bias at the end: the softmax over neighbours cancels it.
             self.attention = nn.Sequential(
-                leaky_relu(),
+                nn.LeakyReLU(NEGATIVE_SLOPE),
                 nn.Conv2d(num_feat, num_feat, 1),
                 leaky_relu(),
                 nn.Conv2d(num_feat, 1, 1, bias=False),
@@ -123,7 +124,7 @@ class GraphAggregator(nn.Module):
                 difference = patch_difference(
                     query, database, index, patch_size=self.patch_size, stride=self.stride, reduce="abs_sum"
                 )
-            logits = self.attention(difference.permute(0, 3, 1, 2)).squeeze(1)
+            logits = self.attention(difference.flatten(0, 2)).view(index.shape)
         values = database if database_features is None else pad_to_side(database_features, self.minimum_side)
         # Softmax over the neighbours is exp(CNN(D)) over its sum, Eq. (4) and (6).
         weight = at_least_float32(logits).softmax(dim=-1).to(values.dtype)
@@ -187,9 +188,13 @@ class GraphAggregator(nn.Module):
         for x in (query,) if database is query else (query, database):
             rows, columns = (grid_padding(size, self.patch_size, self.stride) for size in x.shape[2:])
             projections.append(F.conv2d(F.pad(x, (*columns, *rows)), self.difference.weight, stride=self.stride))
-        difference = patch_difference(projections[0], projections[-1], index, patch_size=1, stride=1)
-        difference = difference.permute(0, 3, 1, 2) + self.difference.bias[:, None, None]
-        return self.attention(difference).squeeze(1)
+        # The bias goes to the one query instead of its k differences.
+        asking = projections[0] + self.difference.bias.to(query.dtype)[:, None, None]
+        difference = patch_difference(asking, projections[-1], index, patch_size=1, stride=1)
+        # As rows: activating a view in place would make autograd copy it.
+        first, middle, second, last = self.attention
+        logits = pointwise(last, second(pointwise(middle, first(difference.flatten(0, 2)))))
+        return logits.view(index.shape)
 
 
 class OfficialAttention(nn.Module):
@@ -202,9 +207,15 @@ class OfficialAttention(nn.Module):
         self.last = nn.Conv2d(num_feat, 1, 1)
 
     def forward(self, difference: Tensor) -> Tensor:
-        """Shape: (B, C, M, K) -> (B, 1, M, K)."""
-        x = self.first(difference)
-        return self.last(x + self.body(x))
+        """Shape: (rows, C) -> (rows, 1)."""
+        x = pointwise(self.first, difference)
+        before, activation, after = self.body
+        return pointwise(self.last, x + pointwise(after, activation(pointwise(before, x))))
+
+
+def pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """Apply a 1x1 convolution to rows of channels. Shape: (rows, C) -> (rows, D)."""
+    return F.linear(x, conv.weight.flatten(1), conv.bias)
 
 
 def embedding(num_feat: int) -> nn.Sequential:

@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "capability.h"
+#include "msgnn/nearest.h"
 #include "msgnn/patch_grid.h"
 #include "patch_map.h"
 

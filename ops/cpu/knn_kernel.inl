@@ -188,7 +188,7 @@ double exact_distance(const T* a, int64_t a_pitch, const T* b, int64_t b_pitch, 
   for (int64_t half = 8; half > 0; half /= 2) {
     for (int64_t lane = 0; lane < half; ++lane) sums[lane] += sums[lane + half];
   }
-  return std::isnan(sums[0]) ? std::numeric_limits<double>::infinity() : sums[0];
+  return ranked_distance(sums[0]);
 }
 
 inline float quick_distance(
@@ -251,7 +251,7 @@ class TileSearch {
         candidates_(coder_.words * pitch_),
         products_(kQueriesAtOnce * kColumnsAtOnce),
         max_pending_(4 * problem.num_neighbors + 16),
-        relative_slack_(static_cast<double>(coder_.values + 16) * 0x1p-23) {
+        screen_(coder_.values) {
     for (int64_t row = tile.top; row < tile.bottom; ++row) {
       for (int64_t column = tile.left; column < tile.right; column += kQueries) {
         runs_.push_back(start_run(row, column, minimum(kQueries, tile.right - column)));
@@ -288,7 +288,7 @@ class TileSearch {
     run.upper.assign(kQueries * problem_.num_neighbors, std::numeric_limits<float>::infinity());
     run.pending.resize(kQueries * max_pending_);
     run.best.assign(kQueries * problem_.num_neighbors, std::numeric_limits<double>::infinity());
-    run.best_index.assign(kQueries * problem_.num_neighbors, std::numeric_limits<int64_t>::max());
+    run.best_index.assign(kQueries * problem_.num_neighbors, kNoCandidate);
     run.first_row = problem_.database.rows, run.end_row = 0;
     run.first_column = problem_.database.columns, run.end_column = 0;
     for (int64_t q = 0; q < count; ++q) {
@@ -467,21 +467,12 @@ class TileSearch {
     const T* a = query.patch(run.row, run.column + q);
     const T* b = database.patch(row, column);
     if constexpr (std::is_same_v<T, float>) {
-      const double quick = quick_distance(a, query.row_pitch, b, database.row_pitch, query.run(), query.patch_size);
-      // What float32 cannot hold goes on; underflow changes a term by less than 1e-44.
-      const double slack = 1e-44 * static_cast<double>(coder_.values);
-      if (std::isfinite(quick) && quick * (1 - relative_slack_) - slack > farthest) return;
+      const float quick = quick_distance(a, query.row_pitch, b, database.row_pitch, query.run(), query.patch_size);
+      if (screen_.surely_farther(quick, farthest)) return;
     }
     const double distance =
         exact_distance(a, query.row_pitch, b, database.row_pitch, query.run(), query.patch_size);
-    if (!(distance < farthest || (distance == farthest && index < best_index[k - 1]))) return;
-    int64_t place = k - 1;
-    for (; place > 0 && (distance < best[place - 1] || (distance == best[place - 1] && index < best_index[place - 1]));
-         --place) {
-      best[place] = best[place - 1], best_index[place] = best_index[place - 1];
-    }
-    best[place] = distance, best_index[place] = index;
-    tighten(run, q);
+    if (insert_nearest(best, best_index, k, distance, index)) tighten(run, q);
   }
 
   void write(const QueryRun& run) const {
@@ -499,7 +490,7 @@ class TileSearch {
   std::vector<uint32_t> candidates_;      // [words][pitch]
   std::vector<uint32_t> products_;
   const int64_t max_pending_;
-  const double relative_slack_;  // of a float32 sum of squared differences
+  const QuickScreen<float> screen_;
   float scale_[kCandidatesAtOnce + kColumnsAtOnce] = {}, norm_[kCandidatesAtOnce + kColumnsAtOnce] = {},
         error_[kCandidatesAtOnce + kColumnsAtOnce] = {};
   std::vector<QueryRun> runs_;

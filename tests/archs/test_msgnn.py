@@ -5,6 +5,7 @@ import torch
 
 from msgnn_plugin.archs import MSGNNArch, from_state_dict
 from msgnn_plugin.layers import gaussian_pyramid
+from msgnn_plugin.losses import NegSSIMLoss
 from msgnn_plugin.ops import centred_window_origin
 from msgnn_plugin.ops.grid import grid_length
 
@@ -277,16 +278,78 @@ def test_rejects_inputs():
         network(rainy, None, [rainy, image(1, 3, 20, 20), image(1, 3, 10, 10)])
 
 
-def test_autocast_bfloat16_trains():
-    network = MSGNNArch(**SMALL)
-    with torch.autocast("cpu", torch.bfloat16):
-        output = network(image(1, 3, 40, 40))
-    output.float().square().mean().backward()
-    assert all(p.grad.isfinite().all() for p in network.parameters())
+@pytest.mark.parametrize("variant", ["paper", "official"])
+def test_autocast_bfloat16_trains_close_to_float32(variant):
+    torch.manual_seed(0)
+    network = MSGNNArch(**SMALL, variant=variant)
+    # A network without pretence: gates and biases away from where they start.
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1 if parameter.dim() < 4 else parameter[0].numel() ** -0.5)
+    rainy, clean = image(2, 3, 40, 40), image(2, 3, 40, 40, seed=1)
+
+    def outcome(enabled):
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            output = network(rainy)
+            loss = NegSSIMLoss()(output, clean)
+        loss.backward()
+        return output, loss, {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+
+    (low, low_loss, low_grads), (full, full_loss, full_grads) = outcome(True), outcome(False)
+    assert low_loss.dtype == torch.float32
+    assert (low - full).norm() < 0.03 * (full - rainy).norm()
+    assert abs(low_loss - full_loss) < 0.01
+    assert low_grads.keys() == full_grads.keys()
+    assert all(grad.isfinite().all() and grad.dtype == torch.float32 for grad in low_grads.values())
+    for name in ("stem.weight", "groups.0.units.1.body.0.weight", "groups.1.merges.0.0.weight", "head.2.weight"):
+        assert (low_grads[name] - full_grads[name]).norm() < 0.25 * full_grads[name].norm(), name
 
 
-def test_compiles_without_a_break():
+def test_checkpointing_changes_no_bit_and_is_no_part_of_the_weights():
+    torch.manual_seed(0)
     network = MSGNNArch(**SMALL)
+    again = MSGNNArch(**SMALL, checkpoint=True)
+    again.load_state_dict(network.state_dict())
+    assert torch.equal(again.hyper, network.hyper)
+    assert from_state_dict(again.state_dict()).checkpoint is False
+    kept = []
+    for each in (network, again):
+        saved = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x.numel()) or x, lambda x: x):  # noqa: B023
+            each(image(2, 3, 36, 36)).square().mean().backward()
+        kept.append(sum(saved))
+    assert kept[1] < 0.75 * kept[0]
+    for (name, a), b in zip(network.named_parameters(), again.parameters()):
+        assert torch.equal(a.grad, b.grad), name
+    with torch.no_grad():
+        assert torch.equal(network(image(1, 3, 30, 30)), again(image(1, 3, 30, 30)))
+
+
+@pytest.mark.parametrize("settings", [{}, {"variant": "official"}, {"checkpoint": True}])
+def test_compiles_without_a_break_forward_and_backward(settings):
+    torch.manual_seed(0)
+    network = MSGNNArch(**{**SMALL, "scales": (2,), **settings})
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
-    rainy = image(1, 3, 36, 36)
-    torch.testing.assert_close(compiled(rainy), network(rainy), rtol=0, atol=1e-5)
+    rainy, exemplar = image(2, 3, 36, 36), image(2, 3, 30, 33, seed=1)
+    outcomes = []
+    for run in (compiled, network):
+        network.zero_grad()
+        output = run(rainy, exemplar)
+        output.square().sum().backward()
+        outcomes.append((output, {name: p.grad for name, p in network.named_parameters() if p.grad is not None}))
+    (output, grads), (expected, expected_grads) = outcomes
+    torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
+    assert grads.keys() == expected_grads.keys()
+    for name in grads:
+        error = (grads[name] - expected_grads[name]).abs().max()
+        # Some biases cancel in the softmax: only rounding is left of their gradients.
+        assert error < 1e-4 * expected_grads[name].abs().max() + 1e-7, name
+
+
+@pytest.mark.parametrize("variant", ["paper", "official"])
+def test_exports(variant):
+    network = MSGNNArch(**{**SMALL, "scales": (2,)}, variant=variant).eval()
+    rainy, exemplar = image(1, 3, 36, 36), image(1, 3, 30, 33, seed=1)
+    program = torch.export.export(network, (rainy, exemplar))
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(rainy, exemplar), network(rainy, exemplar), rtol=0, atol=1e-5)

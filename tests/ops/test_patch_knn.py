@@ -9,7 +9,6 @@ import torch
 from msgnn_plugin.ops import centred_window_origin, patch_knn
 from tests.ops import naive
 
-
 CAPABILITIES = ("portable", "avx2", "avx512", "avx512_vnni")
 
 
@@ -244,10 +243,3 @@ def test_layouts_of_memory_do_not_matter(capability):
         index, distance = patch_knn(same, same, patch_size=3, stride=3, num_neighbors=4)
         assert torch.equal(index, wanted[0])
         assert torch.equal(distance, wanted[1])
-
-
-def test_opcheck():
-    image, origin = random_map(1, 4, 12, 15), torch.zeros(20, 2, dtype=torch.int64)
-    op = torch.ops.msgnn_plugin.patch_knn.default
-    torch.library.opcheck(op, (image, image, 3, 3, 2, None, None))
-    torch.library.opcheck(op, (image, image, 3, 3, 2, 3, origin))

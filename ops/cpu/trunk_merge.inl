@@ -1,0 +1,80 @@
+// A 1x1 convolution over several maps, see trunk_kernels.h. Included inside the namespace of one instruction set.
+//
+// A chunk of pixels takes its shares from one map after the other, its sums waiting in the first cache. So each map is
+// read in long runs, of which the next is fetched ahead, and a map's weights serve the whole chunk.
+
+constexpr int64_t kChunk = 84;  // pixels; a multiple of both kRowsAtOnce, and kMergePart is one of it
+
+template <int64_t VECTORS>
+struct MergeBlock {
+  template <int64_t ROWS>
+  struct Of {
+    // The share of one map in `ROWS` pixels from `pixel` on and `VECTORS` vectors of channels from `c` on.
+    static void run(const DenseMerge& p, int64_t map, int64_t pixel, int64_t c, const float* next, double* energy) {
+      vfloat sums[ROWS][VECTORS];
+      float* merged = p.merged + pixel * p.channels + c;
+#pragma GCC unroll 14
+      for (int64_t row = 0; row < ROWS; ++row) {
+#pragma GCC unroll 2
+        for (int64_t v = 0; v < VECTORS; ++v) {
+          sums[row][v] = load<vfloat>((map == 0 ? p.bias + c : merged + row * p.channels) + v * kLanes);
+        }
+      }
+      const float* weight = p.weight + map * p.channels * p.channels + c;
+      accumulate(sums, p.maps[map] + pixel * p.channels, p.channels, kLanes, p.channels, weight, next);
+      if (map + 1 < p.num_maps) {
+#pragma GCC unroll 14
+        for (int64_t row = 0; row < ROWS; ++row) {
+#pragma GCC unroll 2
+          for (int64_t v = 0; v < VECTORS; ++v) store(merged + row * p.channels + v * kLanes, sums[row][v]);
+        }
+        return;
+      }
+      const float* offset = p.offset != nullptr ? p.offset + pixel * p.channels + c : nullptr;
+      vfloat squares[VECTORS] = {};
+#pragma GCC unroll 14
+      for (int64_t row = 0; row < ROWS; ++row) {
+#pragma GCC unroll 2
+        for (int64_t v = 0; v < VECTORS; ++v) {
+          vfloat value = leaky(sums[row][v], p.negative_slope);
+          store(merged + row * p.channels + v * kLanes, value);
+          if (offset != nullptr) value += load<vfloat>(offset + row * p.channels + v * kLanes);
+          squares[v] += value * value;
+        }
+      }
+      for (int64_t v = 0; v < VECTORS; ++v) {
+        for (int64_t lane = 0; lane < kLanes; ++lane) energy[c + v * kLanes + lane] += squares[v][lane];
+      }
+    }
+  };
+};
+
+// Pixels [begin, end) of all images together.
+inline void merge_chunk(const DenseMerge& p, int64_t begin, int64_t end, double* energy) {
+  for (int64_t map = 0; map < p.num_maps; ++map) {
+    // What is read next: the next map here, or the first one further on.
+    const float* next = map + 1 < p.num_maps ? p.maps[map + 1] : p.maps[0] + kChunk * p.channels;
+    for (int64_t pixel = begin; pixel < end; pixel += kRowsAtOnce) {
+      const int64_t rows = std::min(kRowsAtOnce, end - pixel);
+      const float* ahead = next + pixel * p.channels;
+      int64_t c = 0;
+      for (; c + 2 * kLanes <= p.channels; c += 2 * kLanes) {
+        dispatch_rows<MergeBlock<2>::Of>(rows, p, map, pixel, c, ahead, energy);
+      }
+      if (c < p.channels) dispatch_rows<MergeBlock<1>::Of>(rows, p, map, pixel, c, ahead, energy);
+    }
+  }
+}
+
+inline void dense_merge(const DenseMerge& p, int64_t begin, int64_t end) {
+  const int64_t parts = (p.pixels + kMergePart - 1) / kMergePart;
+  for (int64_t part = begin; part < end; ++part) {
+    double* energy = p.energy + part * p.channels;
+    std::fill(energy, energy + p.channels, 0.0);
+    const int64_t image = part / parts * p.pixels, first = image + part % parts * kMergePart;
+    const int64_t last = std::min(image + p.pixels, first + kMergePart);
+    for (int64_t pixel = first; pixel < last; pixel += kChunk) {
+      merge_chunk(p, pixel, std::min(last, pixel + kChunk), energy);
+    }
+  }
+}

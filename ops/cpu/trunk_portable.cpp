@@ -1,0 +1,20 @@
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "trunk_kernels.h"
+
+#define MSGNN_VECTOR_BYTES 16
+namespace msgnn::portable {
+#include "vector.h"
+
+#include "trunk_product.inl"
+
+#include "trunk_winograd.inl"
+
+#include "trunk_conv_pair.inl"
+
+#include "trunk_merge.inl"
+
+const TrunkKernels trunk_kernels = {weight_values, transform_weight, conv_pair_strips, conv_pair, dense_merge};
+}  // namespace msgnn::portable
