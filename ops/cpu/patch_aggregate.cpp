@@ -94,8 +94,8 @@ std::tuple<at::Tensor, at::Tensor> patch_aggregate_backward(
     const auto database_offsets = patch_offsets(answering.image<scalar_t>(0));
     const int64_t* begin_index = places.const_data_ptr<int64_t>();
     scalar_t* begin_grad = weight_grad.mutable_data_ptr<scalar_t>();
-    const int64_t query_work = neighbors * channels * patch_size * patch_size;
-    for_rows(images, queries, query_work, [&](int64_t image, int64_t begin, int64_t end) {
+    const int64_t work = asking.columns() * neighbors * channels * patch_size * patch_size;
+    for_rows(images, asking.rows(), work, [&](int64_t image, int64_t begin, int64_t end) {
       const int64_t pairs = image * queries * neighbors;
       kernels.products(
           {asking.image<scalar_t>(image), answering.image<scalar_t>(image), database_offsets.data(),

@@ -45,7 +45,8 @@ at::Tensor patch_difference(
     const auto offsets = patch_offsets(answering.image<scalar_t>(0));
     const int64_t* begin_index = places.const_data_ptr<int64_t>();
     scalar_t* begin_out = out.mutable_data_ptr<scalar_t>();
-    for_rows(index.size(0), queries, neighbors * query.size(1) * area, [&](int64_t image, int64_t begin, int64_t end) {
+    const int64_t work = asking.columns() * neighbors * query.size(1) * area;
+    for_rows(index.size(0), asking.rows(), work, [&](int64_t image, int64_t begin, int64_t end) {
       const int64_t pairs = image * queries * neighbors;
       kernel(
           {asking.image<scalar_t>(image), answering.image<scalar_t>(image), offsets.data(), begin_index + pairs,
