@@ -29,7 +29,8 @@ at::Tensor axis_coverage(int64_t size, int64_t patch_size, int64_t stride, const
 }
 
 // How many patches cover each pixel, at least 1 so that it can divide; shape (height, width).
-at::Tensor coverage(int64_t height, int64_t width, int64_t patch_size, int64_t stride, const at::TensorOptions& options) {
+at::Tensor coverage(
+    int64_t height, int64_t width, int64_t patch_size, int64_t stride, const at::TensorOptions& options) {
   return at::outer(
       axis_coverage(height, patch_size, stride, options), axis_coverage(width, patch_size, stride, options));
 }

@@ -14,7 +14,8 @@ constexpr const char* kOp = "patch_difference";
 
 bool is_abs_sum(std::string_view reduce) {
   TORCH_CHECK_VALUE(
-      reduce == "none" || reduce == "abs_sum", kOp, ": `reduce` must be \"none\" or \"abs_sum\", got \"", reduce, "\".");
+      reduce == "none" || reduce == "abs_sum", kOp, ": `reduce` must be one of ('none', 'abs_sum'), got '", reduce,
+      "'.");
   return reduce == "abs_sum";
 }
 
@@ -22,8 +23,7 @@ void check_database(const at::Tensor& query, const at::Tensor& database) {
   TORCH_CHECK_TYPE(
       query.scalar_type() == database.scalar_type(), kOp, ": `database` must have the dtype of `query`, ",
       query.dtype(), ", got ", database.dtype(), ".");
-  check_shape(
-      kOp, "database", database, {query.size(0), query.size(1), database.size(2), database.size(3)});
+  check_shape(kOp, "database", database, {query.size(0), query.size(1), database.size(2), database.size(3)});
 }
 
 at::Tensor patch_difference(
