@@ -1,4 +1,4 @@
-"""The GPU kernels' logic, compiled for the CPU (device_code.cpp), on the cases that the CPU's kernels are tested with."""
+"""The GPU kernels' logic, compiled for the CPU (device_code.cpp), on the cases that test the CPU's kernels."""
 
 import ctypes
 import itertools
