@@ -50,8 +50,9 @@ def _load_cuda() -> str:
     try:
         torch.ops.load_library(library)
     except OSError as error:
-        warnings.warn(f"msgnn_plugin: CUDA kernels did not load, plain PyTorch runs instead: {error}", stacklevel=2)
-        return f"built but not loadable ({error}), plain PyTorch runs"
+        reason = error.__cause__ or error  # torch says itself only which library it was
+        warnings.warn(f"msgnn_plugin: CUDA kernels did not load, plain PyTorch runs instead: {reason}", stacklevel=2)
+        return f"built but not loadable ({reason}), plain PyTorch runs"
     return f"loaded from {library.name}, unproven"
 
 

@@ -159,5 +159,5 @@ def test_wrong_arguments_are_errors_not_crashes():
             torch.ops.msgnn_plugin.patch_aggregate(database, index.clone().fill_(wrong), weight, 3, 2, 8, 7)
     with pytest.raises(RuntimeError, match="`stride` must be at least 1, got 0"):
         torch.ops.msgnn_plugin.patch_aggregate(database, index, weight, 3, 0, 8, 7)
-    with pytest.raises(RuntimeError, match=r"`num_neighbors` must be in \[1, 16\]"):
+    with pytest.raises(RuntimeError, match=r"`num_neighbors` must be in \[1, 4\]"):
         torch.ops.msgnn_plugin.patch_knn(database, database, 3, 3, 99, 4, None)
