@@ -77,11 +77,12 @@ def _report_torch() -> None:
     import torch
 
     from msgnn_plugin import __version__
-    from msgnn_plugin._extension import status
+    from msgnn_plugin._extension import cuda_status, status
 
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     print(f"\nmsgnn_plugin {__version__}")
     print(f"  compiled ops: {status()}")
+    print(f"  CUDA kernels: {cuda_status()}")
     print(f"  GPUs: {', '.join(gpus) or 'none'}; CPU threads: {torch.get_num_threads()}")
 
 

@@ -57,7 +57,7 @@ inline Places covering(int64_t pixel, int64_t patch_size, int64_t stride, int64_
   return {begin, maximum(begin, minimum(pixel / stride + 1, places))};
 }
 
-// The first three take a range of queries, the others one of pixel rows.
+// The first three take a range of rows of the query grid, the others one of pixel rows.
 template <typename T>
 struct GatherKernels {
   void (*differences)(const PairProblem<T>&, int64_t, int64_t);           // out (channels, rows, columns)

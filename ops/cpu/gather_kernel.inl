@@ -41,13 +41,29 @@ inline void in_blocks(int64_t size, const Step& step) {
   for (; i < size; ++i) step(T{}, std::integral_constant<int64_t, 1>{}, i);
 }
 
+// Columns of a grid that are made together, row after row: neighbours are mostly close, so what a strip reads stays in
+// the caches, and within the reach of the processor's page table buffer, however wide the map is.
+constexpr int64_t kStrip = 64;
+
+// Calls visit(number, patch) for every place in the grid rows from `begin` to `end`.
+template <typename T, typename Visit>
+inline void for_places(const PatchMap<const T>& grid, int64_t begin, int64_t end, const Visit& visit) {
+  for (int64_t left = 0; left < grid.columns; left += kStrip) {
+    const int64_t right = minimum(left + kStrip, grid.columns);
+    for (int64_t row = begin; row < end; ++row) {
+      for (int64_t column = left; column < right; ++column) {
+        visit(row * grid.columns + column, grid.patch(row, column));
+      }
+    }
+  }
+}
+
 template <typename T>
 void differences(const PairProblem<T>& problem, int64_t begin, int64_t end) {
   const auto& query = problem.query;
   const auto& database = problem.database;
   const int64_t area = query.patch_size * query.patch_size, channels = query.channels;
-  for (int64_t m = begin; m < end; ++m) {
-    const T* asking = query.patch(m / query.columns, m % query.columns);
+  for_places(query, begin, end, [&](int64_t m, const T* asking) {
     for (int64_t pair = m * problem.neighbors; pair < (m + 1) * problem.neighbors; ++pair) {
       const T* answering = database.data + problem.offset[problem.index[pair]];
       T* out = problem.out + pair * area * channels;
@@ -68,7 +84,7 @@ void differences(const PairProblem<T>& problem, int64_t begin, int64_t end) {
         }
       }
     }
-  }
+  });
 }
 
 template <typename T>
@@ -76,8 +92,7 @@ void absolute_differences(const PairProblem<T>& problem, int64_t begin, int64_t 
   const auto& query = problem.query;
   const auto& database = problem.database;
   const int64_t side = query.patch_size, channels = query.channels;
-  for (int64_t m = begin; m < end; ++m) {
-    const T* asking = query.patch(m / query.columns, m % query.columns);
+  for_places(query, begin, end, [&](int64_t m, const T* asking) {
     for (int64_t pair = m * problem.neighbors; pair < (m + 1) * problem.neighbors; ++pair) {
       const T* answering = database.data + problem.offset[problem.index[pair]];
       T* out = problem.out + pair * channels;
@@ -95,7 +110,7 @@ void absolute_differences(const PairProblem<T>& problem, int64_t begin, int64_t 
         for (int64_t v = 0; v < count; ++v) store(out + first + v * lanes, sum[v]);
       });
     }
-  }
+  });
 }
 
 template <typename T>
@@ -104,8 +119,7 @@ void products(const PairProblem<T>& problem, int64_t begin, int64_t end) {
   const auto& database = problem.database;
   constexpr int64_t lanes = MSGNN_VECTOR_BYTES / sizeof(T);
   const int64_t run = query.run();
-  for (int64_t m = begin; m < end; ++m) {
-    const T* asking = query.patch(m / query.columns, m % query.columns);
+  for_places(query, begin, end, [&](int64_t m, const T* asking) {
     for (int64_t pair = m * problem.neighbors; pair < (m + 1) * problem.neighbors; ++pair) {
       const T* answering = database.data + problem.offset[problem.index[pair]];
       Vector<T> sums[2] = {};
@@ -123,7 +137,7 @@ void products(const PairProblem<T>& problem, int64_t begin, int64_t end) {
       }
       problem.out[pair] = lanes_sum<T>(sums[0] + sums[1]) + rest;
     }
-  }
+  });
 }
 
 // Adds to `sum`, `size` values, what `term` yields for each listed pair.
@@ -149,22 +163,34 @@ void sum_rows(const MapSum<T>& problem, int64_t begin, int64_t end, const Add& a
   const auto& grid = problem.own;
   const int64_t size = grid.patch_size, stride = grid.stride, channels = grid.channels;
   const int64_t top = padding_before(problem.height, size, stride), left = padding_before(problem.width, size, stride);
-  const int64_t padded_width = padded_length(problem.width, size, stride);
-  const bool padded = padded_width != problem.width;
-  std::vector<T> buffer(padded ? padded_width * channels : 0);
-  for (int64_t y = begin; y < end; ++y) {
-    T* out = problem.out + y * problem.width * channels;
-    T* sums = padded ? buffer.data() : out;
-    std::fill_n(sums, padded_width * channels, static_cast<T>(0));
-    const Places rows = covering(y + top, size, stride, grid.rows);
-    for (int64_t row = rows.begin; row < rows.end; ++row) {
-      for (int64_t column = 0; column < grid.columns; ++column) {
-        const int64_t place = row * grid.columns + column;
-        const int64_t first = problem.pairs.begin(place), last = problem.pairs.begin(place + 1);
-        if (first < last) add(sums + column * stride * channels, row, column, y + top - row * stride, first, last);
+  const int64_t right = left + problem.width;
+  std::vector<T> buffer;
+  for (int64_t strip = 0; strip < grid.columns; strip += kStrip) {
+    // Pixels of the strip, and those that patches over it reach; all count from the first padded one.
+    const int64_t from = maximum(left, strip * stride);
+    const int64_t to = strip + kStrip < grid.columns ? minimum(right, (strip + kStrip) * stride) : right;
+    if (from >= to) continue;
+    const int64_t first_column = covering(from, size, stride, grid.columns).begin;
+    const int64_t end_column = covering(to - 1, size, stride, grid.columns).end;
+    const int64_t low = minimum(from, first_column * stride);
+    const int64_t high = maximum(to, (end_column - 1) * stride + size);
+    const bool apart = low < from || to < high;
+    if (apart) buffer.resize((high - low) * channels);
+    for (int64_t y = begin; y < end; ++y) {
+      T* out = problem.out + (y * problem.width + from - left) * channels;
+      T* sums = apart ? buffer.data() : out;
+      std::fill_n(sums, (high - low) * channels, static_cast<T>(0));
+      const Places rows = covering(y + top, size, stride, grid.rows);
+      for (int64_t row = rows.begin; row < rows.end; ++row) {
+        for (int64_t column = first_column; column < end_column; ++column) {
+          const int64_t place = row * grid.columns + column;
+          const int64_t first = problem.pairs.begin(place), last = problem.pairs.begin(place + 1);
+          if (first == last) continue;
+          add(sums + (column * stride - low) * channels, row, column, y + top - row * stride, first, last);
+        }
       }
+      if (apart) std::memcpy(out, sums + (from - low) * channels, (to - from) * channels * sizeof(T));
     }
-    if (padded) std::memcpy(out, sums + left * channels, problem.width * channels * sizeof(T));
   }
 }
 

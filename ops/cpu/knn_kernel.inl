@@ -171,49 +171,25 @@ void products(
 
 template <typename T>
 double exact_distance(const T* a, int64_t a_pitch, const T* b, int64_t b_pitch, int64_t run, int64_t height) {
-  double sums[16] = {};
+  vdouble sums[4] = {};
+  double rest = 0;
   for (int64_t row = 0; row < height; ++row, a += a_pitch, b += b_pitch) {
     int64_t i = 0;
-    for (; i + 16 <= run; i += 16) {
-      for (int64_t lane = 0; lane < 16; ++lane) {
-        const double difference = static_cast<double>(a[i + lane]) - static_cast<double>(b[i + lane]);
-        sums[lane] += difference * difference;
+    for (; i + 4 * kDoubles <= run; i += 4 * kDoubles) {
+#pragma GCC unroll 4
+      for (int64_t part = 0; part < 4; ++part) {
+        const vdouble difference = load_doubles(a + i + part * kDoubles) - load_doubles(b + i + part * kDoubles);
+        sums[part] += difference * difference;
       }
     }
     for (; i < run; ++i) {
       const double difference = static_cast<double>(a[i]) - static_cast<double>(b[i]);
-      sums[i % 16] += difference * difference;
-    }
-  }
-  for (int64_t half = 8; half > 0; half /= 2) {
-    for (int64_t lane = 0; lane < half; ++lane) sums[lane] += sums[lane + half];
-  }
-  return ranked_distance(sums[0]);
-}
-
-inline float quick_distance(
-    const float* a, int64_t a_pitch, const float* b, int64_t b_pitch, int64_t run, int64_t height) {
-  vfloat sums[4] = {};
-  float rest = 0;
-  for (int64_t row = 0; row < height; ++row, a += a_pitch, b += b_pitch) {
-    int64_t i = 0;
-    for (; i + 4 * kLanes <= run; i += 4 * kLanes) {
-#pragma GCC unroll 4
-      for (int64_t part = 0; part < 4; ++part) {
-        const vfloat difference = load<vfloat>(a + i + part * kLanes) - load<vfloat>(b + i + part * kLanes);
-        sums[part] += difference * difference;
-      }
-    }
-    for (; i + kLanes <= run; i += kLanes) {
-      const vfloat difference = load<vfloat>(a + i) - load<vfloat>(b + i);
-      sums[0] += difference * difference;
-    }
-    for (; i < run; ++i) {
-      const float difference = a[i] - b[i];
       rest += difference * difference;
     }
   }
-  return rest + sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  const vdouble total = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  for (int64_t lane = 0; lane < kDoubles; ++lane) rest += total[lane];
+  return ranked_distance(rest);
 }
 
 // A candidate that the codes could not exclude, and the least distance it may have.
@@ -250,8 +226,7 @@ class TileSearch {
         pitch_(kCandidatesAtOnce + kColumnsAtOnce),
         candidates_(coder_.words * pitch_),
         products_(kQueriesAtOnce * kColumnsAtOnce),
-        max_pending_(4 * problem.num_neighbors + 16),
-        screen_(coder_.values) {
+        max_pending_(4 * problem.num_neighbors + 16) {
     for (int64_t row = tile.top; row < tile.bottom; ++row) {
       for (int64_t column = tile.left; column < tile.right; column += kQueries) {
         runs_.push_back(start_run(row, column, minimum(kQueries, tile.right - column)));
@@ -466,10 +441,6 @@ class TileSearch {
     const auto& database = problem_.database;
     const T* a = query.patch(run.row, run.column + q);
     const T* b = database.patch(row, column);
-    if constexpr (std::is_same_v<T, float>) {
-      const float quick = quick_distance(a, query.row_pitch, b, database.row_pitch, query.run(), query.patch_size);
-      if (screen_.surely_farther(quick, farthest)) return;
-    }
     const double distance =
         exact_distance(a, query.row_pitch, b, database.row_pitch, query.run(), query.patch_size);
     if (insert_nearest(best, best_index, k, distance, index)) tighten(run, q);
@@ -490,7 +461,6 @@ class TileSearch {
   std::vector<uint32_t> candidates_;      // [words][pitch]
   std::vector<uint32_t> products_;
   const int64_t max_pending_;
-  const QuickScreen<float> screen_;
   float scale_[kCandidatesAtOnce + kColumnsAtOnce] = {}, norm_[kCandidatesAtOnce + kColumnsAtOnce] = {},
         error_[kCandidatesAtOnce + kColumnsAtOnce] = {};
   std::vector<QueryRun> runs_;

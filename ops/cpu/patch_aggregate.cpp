@@ -29,7 +29,8 @@ at::Tensor axis_coverage(int64_t size, int64_t patch_size, int64_t stride, const
 }
 
 // How many patches cover each pixel, at least 1 so that it can divide; shape (height, width).
-at::Tensor coverage(int64_t height, int64_t width, int64_t patch_size, int64_t stride, const at::TensorOptions& options) {
+at::Tensor coverage(
+    int64_t height, int64_t width, int64_t patch_size, int64_t stride, const at::TensorOptions& options) {
   return at::outer(
       axis_coverage(height, patch_size, stride, options), axis_coverage(width, patch_size, stride, options));
 }
@@ -93,8 +94,8 @@ std::tuple<at::Tensor, at::Tensor> patch_aggregate_backward(
     const auto database_offsets = patch_offsets(answering.image<scalar_t>(0));
     const int64_t* begin_index = places.const_data_ptr<int64_t>();
     scalar_t* begin_grad = weight_grad.mutable_data_ptr<scalar_t>();
-    const int64_t query_work = neighbors * channels * patch_size * patch_size;
-    for_rows(images, queries, query_work, [&](int64_t image, int64_t begin, int64_t end) {
+    const int64_t work = asking.columns() * neighbors * channels * patch_size * patch_size;
+    for_rows(images, asking.rows(), work, [&](int64_t image, int64_t begin, int64_t end) {
       const int64_t pairs = image * queries * neighbors;
       kernels.products(
           {asking.image<scalar_t>(image), answering.image<scalar_t>(image), database_offsets.data(),

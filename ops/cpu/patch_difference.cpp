@@ -14,7 +14,8 @@ constexpr const char* kOp = "patch_difference";
 
 bool is_abs_sum(std::string_view reduce) {
   TORCH_CHECK_VALUE(
-      reduce == "none" || reduce == "abs_sum", kOp, ": `reduce` must be \"none\" or \"abs_sum\", got \"", reduce, "\".");
+      reduce == "none" || reduce == "abs_sum", kOp, ": `reduce` must be one of ('none', 'abs_sum'), got '", reduce,
+      "'.");
   return reduce == "abs_sum";
 }
 
@@ -22,8 +23,7 @@ void check_database(const at::Tensor& query, const at::Tensor& database) {
   TORCH_CHECK_TYPE(
       query.scalar_type() == database.scalar_type(), kOp, ": `database` must have the dtype of `query`, ",
       query.dtype(), ", got ", database.dtype(), ".");
-  check_shape(
-      kOp, "database", database, {query.size(0), query.size(1), database.size(2), database.size(3)});
+  check_shape(kOp, "database", database, {query.size(0), query.size(1), database.size(2), database.size(3)});
 }
 
 at::Tensor patch_difference(
@@ -45,7 +45,8 @@ at::Tensor patch_difference(
     const auto offsets = patch_offsets(answering.image<scalar_t>(0));
     const int64_t* begin_index = places.const_data_ptr<int64_t>();
     scalar_t* begin_out = out.mutable_data_ptr<scalar_t>();
-    for_rows(index.size(0), queries, neighbors * query.size(1) * area, [&](int64_t image, int64_t begin, int64_t end) {
+    const int64_t work = asking.columns() * neighbors * query.size(1) * area;
+    for_rows(index.size(0), asking.rows(), work, [&](int64_t image, int64_t begin, int64_t end) {
       const int64_t pairs = image * queries * neighbors;
       kernel(
           {asking.image<scalar_t>(image), answering.image<scalar_t>(image), offsets.data(), begin_index + pairs,

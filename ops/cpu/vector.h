@@ -17,6 +17,13 @@ inline void store(E* to, V value) {
   std::memcpy(to, &value, sizeof(V));
 }
 
+constexpr int64_t kDoubles = MSGNN_VECTOR_BYTES / 8;
+typedef double vdouble __attribute__((vector_size(MSGNN_VECTOR_BYTES)));
+typedef float vhalf __attribute__((vector_size(MSGNN_VECTOR_BYTES / 2)));
+
+inline vdouble load_doubles(const double* from) { return load<vdouble>(from); }
+inline vdouble load_doubles(const float* from) { return __builtin_convertvector(load<vhalf>(from), vdouble); }
+
 inline vfloat broadcast(float value) { return value - vfloat{}; }
 
 inline float sum(vfloat values) {

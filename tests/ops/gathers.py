@@ -11,6 +11,8 @@ from tests.ops import naive
 # overlap, touch, and leave gaps.
 SETTINGS = [(32, 1, 1), (32, 3, 3), (3, 3, 1), (2, 3, 2), (1, 1, 1), (5, 2, 3), (50, 3, 2), (2, 5, 2), (1, 9, 4)]
 VAST_SIDE = 50_001
+# Maps of more grid columns than the kernels make at a time.
+WIDE_SETTINGS, WIDE_SIZES = [(2, 3, 1), (2, 3, 2), (2, 3, 3), (2, 2, 3)], ((4, 209), (5, 202))
 COMPILED = _extension.status().startswith("loaded")
 # A set that the processor lacks gives the best one that it has; plain PyTorch knows none.
 CAPABILITIES = ("portable", "avx2", "avx512") if COMPILED else ("plain",)

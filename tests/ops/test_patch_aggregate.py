@@ -41,18 +41,26 @@ def run(database, index, weight, grad=None, **settings):
     return output.detach(), *grads
 
 
-@pytest.mark.parametrize("capability", gathers.CAPABILITIES)
-@pytest.mark.parametrize(("channels", "patch_size", "stride"), gathers.SETTINGS)
-def test_values_and_gradients_match_loops(monkeypatch, channels, patch_size, stride, capability):
-    monkeypatch.setenv("MSGNN_CPU_CAPABILITY", capability)
-    size = (8, 7)
+def check_against_loops(size, database_size, channels, patch_size, stride):
     for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-4)):
-        database, index, weight = sample(dtype, channels, patch_size, stride, size=size)
+        database, index, weight = sample(dtype, channels, patch_size, stride, size=size, database_size=database_size)
         grad = torch.randn(2, channels, *size, generator=torch.Generator().manual_seed(1)).to(dtype)
         results = run(database, index, weight, grad, patch_size=patch_size, stride=stride, output_size=size)
         for b in range(2):
             for result, right in zip(results, expected(database[b], index[b], weight[b], grad[b], patch_size, stride)):
                 np.testing.assert_allclose(result[b].numpy(), right, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("capability", gathers.CAPABILITIES)
+@pytest.mark.parametrize(("channels", "patch_size", "stride"), gathers.SETTINGS)
+def test_values_and_gradients_match_loops(monkeypatch, channels, patch_size, stride, capability):
+    monkeypatch.setenv("MSGNN_CPU_CAPABILITY", capability)
+    check_against_loops((8, 7), (6, 9), channels, patch_size, stride)
+
+
+@pytest.mark.parametrize(("channels", "patch_size", "stride"), gathers.WIDE_SETTINGS)
+def test_wide_maps_match_loops(channels, patch_size, stride):
+    check_against_loops(*gathers.WIDE_SIZES, channels, patch_size, stride)
 
 
 def test_pixels_that_no_patch_covers_are_zero_and_get_no_gradient():

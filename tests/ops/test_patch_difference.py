@@ -50,13 +50,9 @@ def run(query, database, index, grad=None, **settings):
     return output.detach(), *grads
 
 
-@pytest.mark.parametrize("capability", gathers.CAPABILITIES)
-@pytest.mark.parametrize("reduce", REDUCTIONS)
-@pytest.mark.parametrize(("channels", "patch_size", "stride"), gathers.SETTINGS)
-def test_values_and_gradients_match_loops(monkeypatch, channels, patch_size, stride, reduce, capability):
-    monkeypatch.setenv("MSGNN_CPU_CAPABILITY", capability)
+def check_against_loops(sizes, channels, patch_size, stride, reduce):
     for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 3e-5)):
-        query, database, index = sample(dtype, channels, patch_size, stride)
+        query, database, index = sample(dtype, channels, patch_size, stride, sizes=sizes)
         width = channels * (patch_size**2 if reduce == "none" else 1)
         grad = torch.randn(*index.shape, width, generator=torch.Generator().manual_seed(1)).to(dtype)
         results = run(query, database, index, grad, patch_size=patch_size, stride=stride, reduce=reduce)
@@ -64,6 +60,20 @@ def test_values_and_gradients_match_loops(monkeypatch, channels, patch_size, str
             values, maps = expected(query[b], database[b], index[b], patch_size, stride, reduce, grad[b])
             for result, right in zip(results, (values, *maps)):
                 np.testing.assert_allclose(result[b].numpy(), right, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("capability", gathers.CAPABILITIES)
+@pytest.mark.parametrize("reduce", REDUCTIONS)
+@pytest.mark.parametrize(("channels", "patch_size", "stride"), gathers.SETTINGS)
+def test_values_and_gradients_match_loops(monkeypatch, channels, patch_size, stride, reduce, capability):
+    monkeypatch.setenv("MSGNN_CPU_CAPABILITY", capability)
+    check_against_loops(((7, 9), (6, 5)), channels, patch_size, stride, reduce)
+
+
+@pytest.mark.parametrize("reduce", REDUCTIONS)
+@pytest.mark.parametrize(("channels", "patch_size", "stride"), gathers.WIDE_SETTINGS)
+def test_wide_maps_match_loops(channels, patch_size, stride, reduce):
+    check_against_loops(gathers.WIDE_SIZES, channels, patch_size, stride, reduce)
 
 
 @pytest.mark.parametrize("layout", ["channels_last", "cropped", "odd"])

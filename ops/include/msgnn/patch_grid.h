@@ -5,8 +5,10 @@
 
 #ifdef __CUDACC__
 #define MSGNN_HOST_DEVICE __host__ __device__
+#define MSGNN_UNROLL _Pragma("unroll")
 #else
 #define MSGNN_HOST_DEVICE
+#define MSGNN_UNROLL
 #endif
 
 namespace msgnn {
