@@ -5,40 +5,42 @@
 
 constexpr int64_t kChunk = 84;  // pixels; a multiple of both kRowsAtOnce, and kMergePart is one of it
 
-template <int64_t VECTORS>
+// CHANNELS is the number of channels if known when compiling, so that rows lie at known places, or 0.
+template <int64_t VECTORS, int64_t CHANNELS>
 struct MergeBlock {
   template <int64_t ROWS>
   struct Of {
     // The share of one map in `ROWS` pixels from `pixel` on and `VECTORS` vectors of channels from `c` on.
     static void run(const DenseMerge& p, int64_t map, int64_t pixel, int64_t c, const float* next, double* energy) {
+      const int64_t channels = CHANNELS != 0 ? CHANNELS : p.channels;
       vfloat sums[ROWS][VECTORS];
-      float* merged = p.merged + pixel * p.channels + c;
+      float* merged = p.merged + pixel * channels + c;
 #pragma GCC unroll 14
       for (int64_t row = 0; row < ROWS; ++row) {
 #pragma GCC unroll 2
         for (int64_t v = 0; v < VECTORS; ++v) {
-          sums[row][v] = load<vfloat>((map == 0 ? p.bias + c : merged + row * p.channels) + v * kLanes);
+          sums[row][v] = load<vfloat>((map == 0 ? p.bias + c : merged + row * channels) + v * kLanes);
         }
       }
-      const float* weight = p.weight + map * p.channels * p.channels + c;
-      accumulate(sums, p.maps[map] + pixel * p.channels, p.channels, kLanes, p.channels, weight, next);
+      const float* weight = p.weight + map * channels * channels + c;
+      accumulate<true>(sums, p.maps[map] + pixel * channels, channels, kLanes, channels, weight, next);
       if (map + 1 < p.num_maps) {
 #pragma GCC unroll 14
         for (int64_t row = 0; row < ROWS; ++row) {
 #pragma GCC unroll 2
-          for (int64_t v = 0; v < VECTORS; ++v) store(merged + row * p.channels + v * kLanes, sums[row][v]);
+          for (int64_t v = 0; v < VECTORS; ++v) store(merged + row * channels + v * kLanes, sums[row][v]);
         }
         return;
       }
-      const float* offset = p.offset != nullptr ? p.offset + pixel * p.channels + c : nullptr;
+      const float* offset = p.offset != nullptr ? p.offset + pixel * channels + c : nullptr;
       vfloat squares[VECTORS] = {};
 #pragma GCC unroll 14
       for (int64_t row = 0; row < ROWS; ++row) {
 #pragma GCC unroll 2
         for (int64_t v = 0; v < VECTORS; ++v) {
           vfloat value = leaky(sums[row][v], p.negative_slope);
-          store(merged + row * p.channels + v * kLanes, value);
-          if (offset != nullptr) value += load<vfloat>(offset + row * p.channels + v * kLanes);
+          store(merged + row * channels + v * kLanes, value);
+          if (offset != nullptr) value += load<vfloat>(offset + row * channels + v * kLanes);
           squares[v] += value * value;
         }
       }
@@ -59,9 +61,13 @@ inline void merge_chunk(const DenseMerge& p, int64_t begin, int64_t end, double*
       const float* ahead = next + pixel * p.channels;
       int64_t c = 0;
       for (; c + 2 * kLanes <= p.channels; c += 2 * kLanes) {
-        dispatch_rows<MergeBlock<2>::Of>(rows, p, map, pixel, c, ahead, energy);
+        if (p.channels == 32) {
+          dispatch_rows<MergeBlock<2, 32>::Of>(rows, p, map, pixel, c, ahead, energy);
+        } else {
+          dispatch_rows<MergeBlock<2, 0>::Of>(rows, p, map, pixel, c, ahead, energy);
+        }
       }
-      if (c < p.channels) dispatch_rows<MergeBlock<1>::Of>(rows, p, map, pixel, c, ahead, energy);
+      if (c < p.channels) dispatch_rows<MergeBlock<1, 0>::Of>(rows, p, map, pixel, c, ahead, energy);
     }
   }
 }
