@@ -1,20 +1,20 @@
 // A 1x1 convolution over several maps, see trunk_kernels.h. Included inside the namespace of one instruction set.
 //
-// A chunk of pixels takes its shares from one map after the other, its sums waiting in the first cache. So each map is
-// read in long runs, of which the next is fetched ahead, and once for all results; its weights serve the whole chunk.
+// A chunk of pixels takes its shares from a few maps after a few others, its sums waiting in the first cache. So each map
+// is read in long runs, fetched ahead, once for all results, and its weights serve the whole chunk.
 
 constexpr int64_t kChunk = 84;  // pixels; a multiple of both kRowsAtOnce, and kMergePart is one of it
+constexpr int64_t kMapsAtOnce = 3;
 
 // CHANNELS is the number of channels if known when compiling, so that rows lie at known places, or 0.
 template <int64_t VECTORS, int64_t CHANNELS>
 struct MergeBlock {
   template <int64_t ROWS>
   struct Of {
-    // The share of one map in one result, in `ROWS` pixels from `pixel` on and `VECTORS` vectors of channels from `c`
-    // on; of the map that is read `next`, as many pixels are fetched.
+    // The share of maps [first, end) in one result, in `ROWS` pixels from `pixel` on and `VECTORS` vectors of channels from `c`
+    // on. Meanwhile pixels that are read later are fetched.
     static void run(
-        const DenseMerge& p, int64_t result, int64_t map, int64_t pixel, int64_t c, const float* next,
-        double* energy) {
+        const DenseMerge& p, int64_t result, int64_t first, int64_t end, int64_t pixel, int64_t c, double* energy) {
       const int64_t channels = CHANNELS != 0 ? CHANNELS : p.channels, place = pixel * channels + c;
       float* merged = p.results[result] + place;
       vfloat sums[ROWS][VECTORS];
@@ -22,12 +22,18 @@ struct MergeBlock {
       for (int64_t row = 0; row < ROWS; ++row) {
 #pragma GCC unroll 2
         for (int64_t v = 0; v < VECTORS; ++v) {
-          sums[row][v] = map == 0 ? vfloat{} : load<vfloat>(merged + row * channels + v * kLanes);
+          sums[row][v] = first == 0 ? vfloat{} : load<vfloat>(merged + row * channels + v * kLanes);
         }
       }
-      const float* weight = p.weight + (result * p.num_maps + map) * channels * channels + c;
-      accumulate<true>(sums, p.maps[map] + pixel * channels, channels, kLanes, channels, weight, next);
-      if (result > 0 || map + 1 < p.num_maps) {
+      for (int64_t map = first; map < end; ++map) {
+        const float* weight = p.weight + (result * p.num_maps + map) * channels * channels + c;
+        // The map read next in the place of this one, or the same further on.
+        const int64_t later = map + kMapsAtOnce;
+        const float* next = later < p.num_maps ? p.maps[later] : p.maps[map % kMapsAtOnce] + kChunk * channels;
+        accumulate<true>(
+            sums, p.maps[map] + pixel * channels, channels, kLanes, channels, weight, next + pixel * channels);
+      }
+      if (result > 0 || end < p.num_maps) {
 #pragma GCC unroll 14
         for (int64_t row = 0; row < ROWS; ++row) {
 #pragma GCC unroll 2
@@ -59,22 +65,20 @@ struct MergeBlock {
 
 // Pixels [begin, end) of all images together.
 inline void merge_chunk(const DenseMerge& p, int64_t begin, int64_t end, double* energy) {
-  for (int64_t map = 0; map < p.num_maps; ++map) {
-    // What is read next: the next map here, or the first one further on.
-    const float* next = map + 1 < p.num_maps ? p.maps[map + 1] : p.maps[0] + kChunk * p.channels;
+  for (int64_t first = 0; first < p.num_maps; first += kMapsAtOnce) {
+    const int64_t last = std::min(p.num_maps, first + kMapsAtOnce);
     for (int64_t result = 0; result < p.num_results; ++result) {
       for (int64_t pixel = begin; pixel < end; pixel += kRowsAtOnce) {
         const int64_t rows = std::min(kRowsAtOnce, end - pixel);
-        const float* ahead = next + pixel * p.channels;
         int64_t c = 0;
         for (; c + 2 * kLanes <= p.channels; c += 2 * kLanes) {
           if (p.channels == 32) {
-            dispatch_rows<MergeBlock<2, 32>::Of>(rows, p, result, map, pixel, c, ahead, energy);
+            dispatch_rows<MergeBlock<2, 32>::Of>(rows, p, result, first, last, pixel, c, energy);
           } else {
-            dispatch_rows<MergeBlock<2, 0>::Of>(rows, p, result, map, pixel, c, ahead, energy);
+            dispatch_rows<MergeBlock<2, 0>::Of>(rows, p, result, first, last, pixel, c, energy);
           }
         }
-        if (c < p.channels) dispatch_rows<MergeBlock<1, 0>::Of>(rows, p, result, map, pixel, c, ahead, energy);
+        if (c < p.channels) dispatch_rows<MergeBlock<1, 0>::Of>(rows, p, result, first, last, pixel, c, energy);
       }
     }
   }
