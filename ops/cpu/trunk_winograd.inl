@@ -93,12 +93,11 @@ struct Patches {
 };
 
 // Transformed patches and products lie as [channel / kLanes][tile][position][channel % kLanes].
-template <int64_t POINTS>
-inline constexpr int64_t kGroupTiles = POINTS == 8 ? 14 : MSGNN_VECTOR_BYTES == 64 ? kRowsAtOnce : 12;
+constexpr int64_t kGroupTiles = MSGNN_VECTOR_BYTES == 64 ? kRowsAtOnce : 2 * kRowsAtOnce;  // transformed at once
 template <int64_t POINTS>
 inline constexpr int64_t kTileValues = (POINTS * POINTS + 1) * kLanes;  // odd, so that tiles meet in no cache set
 template <int64_t POINTS>
-inline constexpr int64_t kBlockValues = kGroupTiles<POINTS> * kTileValues<POINTS>;
+inline constexpr int64_t kBlockValues = kGroupTiles * kTileValues<POINTS>;
 
 // Columns of a patch that wait, transformed vertically, for the horizontal transform: two tiles' worth, used in turn.
 constexpr int64_t kWaiting = 2 * kTile;
