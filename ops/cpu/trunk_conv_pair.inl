@@ -48,7 +48,7 @@ class StripRunner {
  private:
   static constexpr int64_t kHalo = (POINTS - kTile) / 2;
   static constexpr int64_t kRingRows = 2 * kTile;
-  static constexpr int64_t kGroupColumns = kGroupTiles<POINTS> * kTile + 2 * kHalo;
+  static constexpr int64_t kGroupColumns = kGroupTiles * kTile + 2 * kHalo;
   static constexpr int64_t kAlignment = 16;  // floats of a cache line
 
   // Middle rows [kTile * row - kHalo, ... + kTile), into the ring's half that row's parity names. Tile columns likewise.
@@ -64,7 +64,7 @@ class StripRunner {
     outputs.bias = p_.bias1;
     outputs.first_row = -top;
     outputs.end_row = p_.height - top;
-    const int64_t groups = (num_tiles + kGroupTiles<POINTS> - 1) / kGroupTiles<POINTS>;
+    const int64_t groups = (num_tiles + kGroupTiles - 1) / kGroupTiles;
     for (int64_t group = 0; group < groups; ++group) {
       const int64_t first = num_tiles * group / groups, tiles = num_tiles * (group + 1) / groups - first;
       const int64_t left = (first_tile_ + first) * kTile - kHalo;
@@ -82,7 +82,7 @@ class StripRunner {
 
   void output_row(int64_t row) {
     const int64_t top = row * kTile, num_tiles = end_tile_ - first_tile_;
-    const int64_t groups = (num_tiles + kGroupTiles<POINTS> - 1) / kGroupTiles<POINTS>;
+    const int64_t groups = (num_tiles + kGroupTiles - 1) / kGroupTiles;
     for (int64_t group = 0; group < groups; ++group) {
       const int64_t first = num_tiles * group / groups, tiles = num_tiles * (group + 1) / groups - first;
       const int64_t left = (first_tile_ + first) * kTile;

@@ -31,17 +31,19 @@ struct ConvPair {
   float* output;
 };
 
-// merged = leaky(1x1 convolution over the maps behind each other), and sums of (merged + offset)^2.
+// results[0] = leaky(1x1 convolution over the maps behind each other + bias + sums), and sums of (that + offset)^2.
+// results[1], ...: other 1x1 convolutions of the same maps, nothing added.
 struct DenseMerge {
-  int64_t channels;  // of each map and of the result, a multiple of 16
+  int64_t channels;  // of each map and of each result, a multiple of 16
   int64_t images, pixels;
-  int64_t num_maps;
+  int64_t num_maps, num_results;
   const float* const* maps;
-  const float* weight;  // (num_maps * channels, channels)
+  const float* weight;  // (num_results, num_maps * channels, channels)
   const float* bias;
+  const float* sums;    // or null
   const float* offset;  // or null
   float negative_slope;
-  float* merged;
+  float* const* results;
   double* energy;  // (images, parts, channels)
 };
 

@@ -6,15 +6,15 @@ constexpr int64_t kAhead = 16;  // rows of weights to fetch before they are need
 constexpr int64_t kCacheLine = 16;
 
 // sums[row][vector] += in[row][depth] * weight[depth][vector], where a row's values lie in blocks of kLanes. Of `next`,
-// unless null, 16 rows are fetched into the cache meanwhile.
-template <int64_t ROWS, int64_t VECTORS>
+// if FETCH, 16 rows are fetched into the cache meanwhile.
+template <bool FETCH, int64_t ROWS, int64_t VECTORS>
 inline __attribute__((always_inline)) void accumulate(
     vfloat (&sums)[ROWS][VECTORS], const float* in, int64_t row_pitch, int64_t block_pitch, int64_t channels,
-    const float* weight, const float* next = nullptr) {
+    const float* weight, const float* next) {
   for (int64_t block = 0; block < channels; block += kLanes, in += block_pitch) {
 #pragma GCC unroll 1
     for (int64_t d = 0; d < kLanes; ++d, weight += channels) {
-      if (next != nullptr) __builtin_prefetch(next + (block + d) * kCacheLine);
+      if (FETCH) __builtin_prefetch(next + (block + d) * kCacheLine);
       vfloat factor[VECTORS];
 #pragma GCC unroll 2
       for (int64_t v = 0; v < VECTORS; ++v) {

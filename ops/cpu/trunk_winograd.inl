@@ -11,44 +11,49 @@ inline constexpr double kMagnitudes<6>[2] = {0.75, 1.5};
 template <>
 inline constexpr double kMagnitudes<8>[3] = {0.5, 1.0, 2.0};
 
-// Coefficients of the product of (x^2 - m^2) over the magnitudes m but the one to skip, from the highest power down.
+// Coefficients of the product of (x^2 - m^2) over all magnitudes m, and over all but one, from the highest power down.
 template <int64_t POINTS>
-struct Polynomial {
-  float at[POINTS / 2] = {};
-  constexpr explicit Polynomial(int64_t skip) {
+struct Polynomials {
+  float all[POINTS / 2] = {};
+  float others[POINTS / 2 - 1][POINTS / 2] = {};
+
+  constexpr Polynomials() {
+    multiply(-1, all);
+    for (int64_t m = 0; m < POINTS / 2 - 1; ++m) multiply(m, others[m]);
+  }
+
+ private:
+  static constexpr void multiply(int64_t skip, float (&out)[POINTS / 2]) {
     double exact[POINTS / 2] = {1};
-    int64_t degree = 0;
     for (int64_t m = 0; m < POINTS / 2 - 1; ++m) {
       if (m == skip) continue;
-      ++degree;
       const double square = kMagnitudes<POINTS>[m] * kMagnitudes<POINTS>[m];
-      for (int64_t k = degree; k > 0; --k) exact[k] -= square * exact[k - 1];
+      for (int64_t k = POINTS / 2 - 1; k > 0; --k) exact[k] -= square * exact[k - 1];
     }
-    for (int64_t k = 0; k < POINTS / 2; ++k) at[k] = static_cast<float>(exact[k]);
+    for (int64_t k = 0; k < POINTS / 2; ++k) out[k] = static_cast<float>(exact[k]);
   }
 };
 
 // One axis of a patch, to the positions 0, +a, -a, +b, -b, ..., infinity.
 template <int64_t POINTS>
 inline __attribute__((always_inline)) void transform_patch(const vfloat (&in)[POINTS], vfloat (&out)[POINTS]) {
-  constexpr Polynomial<POINTS> all(-1);
+  constexpr Polynomials<POINTS> polynomials;
   vfloat zero = in[POINTS - 2], infinity = in[POINTS - 1];
 #pragma GCC unroll 3
   for (int64_t k = 1; k < POINTS / 2; ++k) {
-    zero += all.at[k] * in[POINTS - 2 - 2 * k];
-    infinity += all.at[k] * in[POINTS - 1 - 2 * k];
+    zero += polynomials.all[k] * in[POINTS - 2 - 2 * k];
+    infinity += polynomials.all[k] * in[POINTS - 1 - 2 * k];
   }
   out[0] = zero;
   out[POINTS - 1] = infinity;
 #pragma GCC unroll 3
   for (int64_t m = 0; m < POINTS / 2 - 1; ++m) {
-    const Polynomial<POINTS> others(m);
     const float magnitude = static_cast<float>(kMagnitudes<POINTS>[m]);
     vfloat even = in[POINTS - 2], odd = in[POINTS - 3];
 #pragma GCC unroll 2
     for (int64_t k = 1; k < POINTS / 2 - 1; ++k) {
-      even += others.at[k] * in[POINTS - 2 - 2 * k];
-      odd += others.at[k] * in[POINTS - 3 - 2 * k];
+      even += polynomials.others[m][k] * in[POINTS - 2 - 2 * k];
+      odd += polynomials.others[m][k] * in[POINTS - 3 - 2 * k];
     }
     out[1 + 2 * m] = even + magnitude * odd;
     out[2 + 2 * m] = even - magnitude * odd;
@@ -88,12 +93,11 @@ struct Patches {
 };
 
 // Transformed patches and products lie as [channel / kLanes][tile][position][channel % kLanes].
-template <int64_t POINTS>
-inline constexpr int64_t kGroupTiles = POINTS == 8 ? 2 * kRowsAtOnce : MSGNN_VECTOR_BYTES == 64 ? kRowsAtOnce : 12;
+constexpr int64_t kGroupTiles = MSGNN_VECTOR_BYTES == 64 ? kRowsAtOnce : 2 * kRowsAtOnce;  // transformed at once
 template <int64_t POINTS>
 inline constexpr int64_t kTileValues = (POINTS * POINTS + 1) * kLanes;  // odd, so that tiles meet in no cache set
 template <int64_t POINTS>
-inline constexpr int64_t kBlockValues = kGroupTiles<POINTS> * kTileValues<POINTS>;
+inline constexpr int64_t kBlockValues = kGroupTiles * kTileValues<POINTS>;
 
 // Columns of a patch that wait, transformed vertically, for the horizontal transform: two tiles' worth, used in turn.
 constexpr int64_t kWaiting = 2 * kTile;
@@ -159,7 +163,7 @@ struct Product {
 #pragma GCC unroll 2
         for (int64_t v = 0; v < VECTORS; ++v) sums[row][v] = vfloat{};
       }
-      accumulate(sums, in, kTileValues<POINTS>, kBlockValues<POINTS>, channels, weight);
+      accumulate<false>(sums, in, kTileValues<POINTS>, kBlockValues<POINTS>, channels, weight, nullptr);
 #pragma GCC unroll 14
       for (int64_t row = 0; row < ROWS; ++row) {
 #pragma GCC unroll 2

@@ -29,7 +29,7 @@ def expected_results(maps, weight, bias, slope, offset):
 def test_matches_float64(monkeypatch, capability, shape, num_maps, offset):
     monkeypatch.setenv("MSGNN_CPU_CAPABILITY", capability)
     arguments = sample(shape, num_maps, offset)
-    for output, expected in zip(dense_merge(*arguments), expected_results(*arguments)):
+    for output, expected in zip(dense_merge(*arguments)[:2], expected_results(*arguments)):
         assert relative_error(output, expected) < 1e-6
 
 
@@ -38,14 +38,32 @@ def test_matches_float64(monkeypatch, capability, shape, num_maps, offset):
 def test_other_channels(monkeypatch, capability, channels):
     monkeypatch.setenv("MSGNN_CPU_CAPABILITY", capability)
     arguments = sample((2, channels, 9, 14))
-    for output, expected in zip(dense_merge(*arguments), expected_results(*arguments)):
+    for output, expected in zip(dense_merge(*arguments)[:2], expected_results(*arguments)):
         assert relative_error(output, expected) < 1e-6
+
+
+@pytest.mark.parametrize("capability", capabilities())
+@pytest.mark.parametrize("shape", [(1, 32, 1, 1), (2, 32, 11, 13), (1, 48, 2, 90)])
+def test_later_merges_take_up_the_sums(monkeypatch, capability, shape):
+    monkeypatch.setenv("MSGNN_CPU_CAPABILITY", capability)
+    channels = shape[1]
+    maps, weight, *rest = sample(shape, 5)
+    first = sample(shape, 2)[1]
+    second = torch.randn_like(weight)
+    ends = weight[:, : 2 * channels], second[:, : 2 * channels]
+    merged, _, shares = dense_merge(maps[:2], first, *rest, later=ends)
+    assert relative_error(merged, expected_results(maps[:2], first, *rest)[0]) < 1e-6
+    for whole, share in zip((weight, second), shares, strict=True):
+        output, energy, _ = dense_merge(maps[2:], whole[:, 2 * channels :], *rest, sums=share)
+        expected, expected_energy = expected_results(maps, whole, *rest)
+        assert relative_error(output, expected) < 1e-6
+        assert relative_error(energy, expected_energy) < 1e-6
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_other_dtypes(dtype):
     arguments = sample((1, 16, 5, 7), dtype=dtype)
-    merged, energy = dense_merge(*arguments)
+    merged, energy, _ = dense_merge(*arguments)
     assert merged.dtype == dtype
     assert energy.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     for output, expected in zip((merged, energy), expected_results(*arguments)):
@@ -56,17 +74,17 @@ def test_energy_of_a_large_map_keeps_its_digits():
     # Summed in float32 one after the other, these 160,000 squares would lose the third digit.
     shape = (1, 16, 400, 400)
     weight, bias = torch.zeros(16, 16, 1, 1), torch.full((16,), 0.1)
-    _, energy = dense_merge([torch.zeros(shape)], weight, bias, SLOPE)
+    _, energy, _ = dense_merge([torch.zeros(shape)], weight, bias, SLOPE)
     assert relative_error(energy, torch.full((1, 16), 160_000 * float(bias[0]) ** 2, dtype=torch.float64)) < 1e-7
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_layouts_come_out_channels_last(layout):
     maps, *rest = sample((2, 32, 6, 11))
-    merged, energy = dense_merge([one.contiguous(memory_format=layout) for one in maps], *rest)
+    merged, energy, _ = dense_merge([one.contiguous(memory_format=layout) for one in maps], *rest)
     assert merged.is_contiguous(memory_format=torch.channels_last)
     again = dense_merge([F.pad(one, (1, 2, 3, 4))[:, :, 3:-4, 1:-2] for one in maps], *rest)
-    torch.testing.assert_close(again, (merged, energy))
+    torch.testing.assert_close(again[:2], (merged, energy))
 
 
 @needs_compiled
@@ -77,7 +95,7 @@ def test_threads_change_no_bit(shape):
     for count in (1, 2, 7):
         with threads(count):
             outputs.append(dense_merge(*arguments))
-    for merged, energy in outputs[1:]:
+    for merged, energy, _ in outputs[1:]:
         assert torch.equal(merged, outputs[0][0])
         assert torch.equal(energy, outputs[0][1])
 
@@ -87,7 +105,7 @@ def test_nan_flows(monkeypatch, capability):
     monkeypatch.setenv("MSGNN_CPU_CAPABILITY", capability)
     maps, *rest = sample((2, 32, 6, 7))
     maps[1][1, 5, 2, 3] = float("nan")
-    merged, energy = dense_merge(maps, *rest)
+    merged, energy, _ = dense_merge(maps, *rest)
     expected = torch.zeros(2, 6, 7, dtype=torch.bool)
     expected[1, 2, 3] = True
     assert torch.equal(merged.isnan().all(dim=1), expected)
@@ -97,14 +115,17 @@ def test_nan_flows(monkeypatch, capability):
 
 
 def test_opcheck():
-    torch.library.opcheck(torch.ops.msgnn_plugin.dense_merge.default, sample((2, 16, 5, 6)))
-    torch.library.opcheck(torch.ops.msgnn_plugin.dense_merge.default, sample((1, 32, 1, 1), 1, False))
+    arguments = sample((2, 16, 5, 6))
+    later = [arguments[1] * 2, arguments[1] * 3]
+    op = torch.ops.msgnn_plugin.dense_merge.default
+    torch.library.opcheck(op, (*arguments, torch.zeros(2, 16, 5, 6), later))
+    torch.library.opcheck(op, (*sample((1, 32, 1, 1), 1, False), None, []))
 
 
 def test_compiles_without_a_break():
     arguments = sample((1, 32, 7, 8))
     compiled = torch.compile(dense_merge, fullgraph=True, backend="aot_eager")
-    for a, b in zip(compiled(*arguments), dense_merge(*arguments)):
+    for a, b in zip(compiled(*arguments)[:2], dense_merge(*arguments)[:2]):
         assert torch.equal(a, b)
 
 
@@ -124,6 +145,14 @@ def test_wrong_arguments(place, value, error, message):
     arguments[place] = value
     with pytest.raises(error, match=message):
         dense_merge(*arguments)
+
+
+def test_wrong_later_merges():
+    arguments = sample()
+    with pytest.raises(ValueError, match=r"`later\[1\]` must have shape \(32, 96, 1, 1\), got \(32, 64, 1, 1\)"):
+        dense_merge(*arguments, later=[arguments[1], arguments[1][:, :64]])
+    with pytest.raises(ValueError, match=r"`sums` must have shape \(1, 32, 37, 53\), got \(1, 32, 37, 52\)"):
+        dense_merge(*arguments, sums=arguments[0][0][..., 1:])
 
 
 def test_gradients_are_refused():
