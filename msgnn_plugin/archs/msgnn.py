@@ -359,7 +359,7 @@ def _fuse(network: nn.Sequential, x: Tensor, similar: Sequence[Tensor]) -> Tenso
     first, activation, second, *last = network
     weights = first.weight, first.bias, second.weight, second.bias
     if runs_fused(x) and first.kernel_size == (1, 1):
-        x, _ = dense_merge([x, *similar], *weights[:2], NEGATIVE_SLOPE)
+        x = dense_merge([x, *similar], *weights[:2], NEGATIVE_SLOPE)[0]
         return dense_merge([x], *weights[2:], NEGATIVE_SLOPE if last else 1.0)[0]
     if runs_fused(x):
         return fuse_maps([x, *similar], *weights, NEGATIVE_SLOPE, last_activation=bool(last))

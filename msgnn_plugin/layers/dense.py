@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msgnn_plugin.layers.channel_attention import GatedChannelTransformation, build_channel_attention
+from msgnn_plugin.layers.fused_merges import FusedMerges
 from msgnn_plugin.layers.map_stack import NEGATIVE_SLOPE, MapStack
 from msgnn_plugin.ops.dense_merge import dense_merge
 from msgnn_plugin.ops.residual_unit import residual_unit
@@ -85,10 +86,10 @@ class DenseBranch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Shape: (B, C, H, W) -> same."""
         if runs_fused(x):
-            inputs = [x]
-            for unit, merge in zip(self.units, self.merges, strict=True):
-                inputs.append(unit.infer(x, None, None))
-                x, _ = dense_merge(inputs, merge[0].weight, merge[0].bias, NEGATIVE_SLOPE)
+            outputs, merges = [x], FusedMerges([merge[0] for merge in self.merges])
+            for unit in self.units:
+                outputs.append(unit.infer(x, None, None))
+                x, _ = merges.merge(outputs)
             return x
         maps = MapStack(x, 1 + len(self.units))
         for unit, merge in zip(self.units, self.merges, strict=True):
@@ -144,12 +145,12 @@ class SubNetwork(nn.Module):
 
     def _infer(self, x: Tensor, fusion: Tensor | None, want_fusion: bool) -> tuple[Tensor, Tensor | None]:
         maps, energy = [x], None
+        merges = FusedMerges([merge[0] for merge in self.merges[: len(self.units) - 1]])
         for index, unit in enumerate(self.units):
             if index > 0:
-                merge = self.merges[index - 1][0]
-                x, energy = dense_merge(maps, merge.weight, merge.bias, NEGATIVE_SLOPE, fusion)
+                x, energy = merges.merge(maps, fusion)
             maps.append(unit.infer(x, fusion, energy))
         if not want_fusion:
             return maps[-1], None
-        next_fusion, _ = dense_merge(maps[1:], self.fusion[0].weight, self.fusion[0].bias, NEGATIVE_SLOPE)
-        return maps[-1], next_fusion
+        conv = self.fusion[0]
+        return maps[-1], dense_merge(maps[1:], conv.weight, conv.bias, NEGATIVE_SLOPE)[0]
