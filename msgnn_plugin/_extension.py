@@ -34,6 +34,8 @@ def _load() -> str:
 
 
 _STATUS = _load()
+# Whether compiled kernels are in use.
+LOADED = _STATUS.startswith("loaded")
 
 
 def status() -> str:

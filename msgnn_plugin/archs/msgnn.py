@@ -17,9 +17,13 @@ from msgnn_plugin.archs.msgnn_official import convert_official
 from msgnn_plugin.archs.state_dict import unwrap
 from msgnn_plugin.layers.dense import DenseBranch, SubNetwork, leaky_relu
 from msgnn_plugin.layers.graph_part import aggregate_part
+from msgnn_plugin.layers.map_stack import NEGATIVE_SLOPE
 from msgnn_plugin.layers.patch_graph import GraphAggregator, Variant, check_graph_settings, check_positive
 from msgnn_plugin.layers.resize import gaussian_pyramid
 from msgnn_plugin.layers.tiles import Region
+from msgnn_plugin.ops.dense_merge import dense_merge
+from msgnn_plugin.ops.fusion import fusion as fuse_maps
+from msgnn_plugin.ops.trunk_checks import runs_fused
 
 EXEMPLAR = "exemplar"
 
@@ -174,10 +178,12 @@ class MSGNNArch(nn.Module):
         # Convolutions on a CPU run several times faster in this layout; the caller's layout comes back at the end.
         was_contiguous = rainy.is_contiguous()
         rainy = rainy.contiguous(memory_format=torch.channels_last)
-        similar = self._gather_similar(rainy, exemplar, pyramid, region) if self.fusions else None
+        similar = self._gather_similar(rainy, exemplar, pyramid, region) if self.fusions else []
         if region is not None:
             rainy = rainy[:, :, slice(*region[0]), slice(*region[1])].contiguous(memory_format=torch.channels_last)
         x, fusion = self.stem_activation(self.stem(rainy)), None
+        if similar and not runs_fused(x):
+            similar = [torch.cat([each.contiguous(memory_format=torch.channels_last) for each in similar], dim=1)]
         last = len(self.groups) - 1
         for index, group in enumerate(self.groups):
             if self.checkpoint and torch.is_grad_enabled() and not torch.compiler.is_exporting():
@@ -187,7 +193,7 @@ class MSGNNArch(nn.Module):
                 )
             else:
                 x, fusion = group(x, fusion, want_fusion=index < last)
-            if similar is not None and index < last:
+            if similar and index < last:
                 x = _fuse(self.fusions[index], x, similar)
         derained = rainy - self.head(x)
         return derained.contiguous() if was_contiguous else derained
@@ -198,8 +204,8 @@ class MSGNNArch(nn.Module):
         exemplar: Tensor | None,
         pyramid: Sequence[Tensor] | None,
         region: Region | None,
-    ) -> Tensor:
-        """Run every graph; returns (B, C * number of graphs, H, W), or the region of it."""
+    ) -> list[Tensor]:
+        """Run every graph; returns a map (B, C, H, W) of each, or the region of it."""
         databases = {_scale_name(s): level for s, level in zip(self.scales, self._pyramid(rainy, pyramid), strict=True)}
         if self.use_exemplar:
             databases[EXEMPLAR] = self._exemplar(rainy, exemplar)
@@ -211,7 +217,7 @@ class MSGNNArch(nn.Module):
                 continue
             features = None if branch is None else branch(databases[name])
             maps.append(graph(rainy, databases[name], features))
-        return torch.cat([x.contiguous(memory_format=torch.channels_last) for x in maps], dim=1)
+        return maps
 
     def _pyramid(self, rainy: Tensor, pyramid: Sequence[Tensor] | None) -> Sequence[Tensor]:
         if pyramid is None:
@@ -348,12 +354,19 @@ def _fusion(in_channels: int, num_feat: int, kernel: int, *, last_activation: bo
     return nn.Sequential(*layers, *([leaky_relu()] if last_activation else []))
 
 
-def _fuse(fusion: nn.Sequential, x: Tensor, similar: Tensor) -> Tensor:
-    """Apply a fusion to (x, similar) without concatenating them: its first convolution is a sum of two."""
-    first, *rest = fusion
-    own, others = first.weight.split((x.shape[1], similar.shape[1]), dim=1)
-    x = F.conv2d(similar, others, first.bias, padding=first.padding).add_(F.conv2d(x, own, padding=first.padding))
-    for layer in rest:
+def _fuse(network: nn.Sequential, x: Tensor, similar: Sequence[Tensor]) -> Tensor:
+    """Apply a fusion network to (x, *similar) without concatenating them."""
+    first, activation, second, *last = network
+    weights = first.weight, first.bias, second.weight, second.bias
+    if runs_fused(x) and first.kernel_size == (1, 1):
+        x, _ = dense_merge([x, *similar], *weights[:2], NEGATIVE_SLOPE)
+        return dense_merge([x], *weights[2:], NEGATIVE_SLOPE if last else 1.0)[0]
+    if runs_fused(x):
+        return fuse_maps([x, *similar], *weights, NEGATIVE_SLOPE, last_activation=bool(last))
+    # The first convolution is a sum over the maps.
+    own, others = first.weight.split((x.shape[1], similar[0].shape[1]), dim=1)
+    x = F.conv2d(similar[0], others, first.bias, padding=first.padding).add_(F.conv2d(x, own, padding=first.padding))
+    for layer in (activation, second, *last):
         x = layer(x)
     return x
 

@@ -42,7 +42,11 @@ class GatedChannelTransformation(ChannelAttention):
 
     def gate(self, x: Tensor) -> Tensor:
         """Return the factor of each channel. Shape: (B, C, H, W) -> (B, C, 1, 1), at least float32."""
-        energy = self.alpha * (_sum_of_squares(x) + EPSILON).sqrt()
+        return self.gate_of(_sum_of_squares(x))
+
+    def gate_of(self, squares: Tensor) -> Tensor:
+        """Return the gate of a map whose channels have these sums of squares. Shape: (B, C, 1, 1) -> same."""
+        energy = self.alpha * (squares + EPSILON).sqrt()
         norm = self.gamma * (energy.square().mean(dim=1, keepdim=True) + EPSILON).rsqrt()
         return 1 + torch.tanh(energy * norm + self.beta)
 

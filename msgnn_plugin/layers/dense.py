@@ -3,8 +3,11 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msgnn_plugin.layers.channel_attention import build_channel_attention
+from msgnn_plugin.layers.channel_attention import GatedChannelTransformation, build_channel_attention
 from msgnn_plugin.layers.map_stack import NEGATIVE_SLOPE, MapStack
+from msgnn_plugin.ops.dense_merge import dense_merge
+from msgnn_plugin.ops.residual_unit import residual_unit
+from msgnn_plugin.ops.trunk_checks import runs_fused
 
 
 def leaky_relu() -> nn.LeakyReLU:
@@ -52,6 +55,19 @@ class ResidualUnit(nn.Module):
             x = first(x * gate.to(x.dtype))
         return second(activation(x))
 
+    def infer(self, x: Tensor, offset: Tensor | None, energy: Tensor | None) -> Tensor:
+        """Return the unit's output for ``x + offset``, fused, without gradient.
+
+        Shape: (B, C, H, W) -> same. ``energy`` (B, C) holds the sums of squares of ``x + offset`` where known.
+        """
+        first, _, second = self.body
+        gate = None
+        if isinstance(self.attention, GatedChannelTransformation) and energy is not None:
+            gate = self.attention.gate_of(energy[..., None, None]).flatten(1)
+        elif not isinstance(self.attention, nn.Identity):
+            gate = self.attention.gate(x if offset is None else x + offset).flatten(1)
+        return residual_unit(x, offset, gate, first.weight, first.bias, second.weight, second.bias, NEGATIVE_SLOPE)
+
 
 class DenseBranch(nn.Module):
     """Residual units, each fed a 1x1 merge of everything before it; returns the last merge.
@@ -68,6 +84,12 @@ class DenseBranch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape: (B, C, H, W) -> same."""
+        if runs_fused(x):
+            inputs = [x]
+            for unit, merge in zip(self.units, self.merges, strict=True):
+                inputs.append(unit.infer(x, None, None))
+                x, _ = dense_merge(inputs, merge[0].weight, merge[0].bias, NEGATIVE_SLOPE)
+            return x
         maps = MapStack(x, 1 + len(self.units))
         for unit, merge in zip(self.units, self.merges, strict=True):
             maps.append(x, unit.change(x))
@@ -104,8 +126,10 @@ class SubNetwork(nn.Module):
 
         Shape: (B, C, H, W) -> two of the same.
         """
-        last = len(self.units) - 1
         want_fusion = want_fusion and self.fusion is not None
+        if runs_fused(x):
+            return self._infer(x, fusion, want_fusion)
+        last = len(self.units) - 1
         maps = MapStack(x, 1 + last + want_fusion)
         for index, unit in enumerate(self.units):
             if index > 0:
@@ -117,3 +141,15 @@ class SubNetwork(nn.Module):
         if want_fusion:
             maps.append(x)
         return x, maps.merge(self.fusion[0].weight, self.fusion[0].bias, first=1) if want_fusion else None
+
+    def _infer(self, x: Tensor, fusion: Tensor | None, want_fusion: bool) -> tuple[Tensor, Tensor | None]:
+        maps, energy = [x], None
+        for index, unit in enumerate(self.units):
+            if index > 0:
+                merge = self.merges[index - 1][0]
+                x, energy = dense_merge(maps, merge.weight, merge.bias, NEGATIVE_SLOPE, fusion)
+            maps.append(unit.infer(x, fusion, energy))
+        if not want_fusion:
+            return maps[-1], None
+        next_fusion, _ = dense_merge(maps[1:], self.fusion[0].weight, self.fusion[0].bias, NEGATIVE_SLOPE)
+        return maps[-1], next_fusion

@@ -11,8 +11,10 @@ from msgnn_plugin.layers.dense import leaky_relu
 from msgnn_plugin.layers.map_stack import NEGATIVE_SLOPE
 from msgnn_plugin.layers.resize import pad_to_side
 from msgnn_plugin.ops import patch_aggregate, patch_difference, patch_knn
+from msgnn_plugin.ops.fusion import fusion
 from msgnn_plugin.ops.grid import grid_length, grid_padding
 from msgnn_plugin.ops.precision import at_least_float32
+from msgnn_plugin.ops.trunk_checks import runs_fused
 
 Variant = Literal["paper", "official"]
 VARIANTS = ("paper", "official")
@@ -62,7 +64,7 @@ class GraphAggregator(nn.Module):
         self.scale = scale
         self.variant = variant
         if variant == "paper":
-            self.embed = embedding(num_feat)
+            self.embed = Embedding(num_feat, fused=True)
             self.difference = nn.Conv2d(num_feat, num_feat, patch_size, stride=stride)
             # No bias at the end: the softmax over neighbours cancels it.
             self.attention = nn.Sequential(
@@ -72,8 +74,9 @@ class GraphAggregator(nn.Module):
                 nn.Conv2d(num_feat, 1, 1, bias=False),
             )
         else:
-            self.embed_database = embedding(num_feat)
-            self.embed_query = embedding(num_feat)
+            # Parity with the released code's neighbours asks for the plain convolutions.
+            self.embed_database = Embedding(num_feat, fused=False)
+            self.embed_query = Embedding(num_feat, fused=False)
             self.attention = OfficialAttention(num_feat)
             self.unused = nn.ModuleList(
                 [*(nn.Conv2d(num_feat, num_feat, size) for size in (5, 3, 3)), OfficialAttention(num_feat)]
@@ -230,12 +233,28 @@ def pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
     return F.linear(x, conv.weight.flatten(1), conv.bias)
 
 
-def embedding(num_feat: int) -> nn.Sequential:
-    """Return the three-layer CNN that describes the pixels of an RGB image for the search."""
-    layers: list[nn.Module] = []
-    for in_channels in (3, num_feat, num_feat):
-        layers += [nn.Conv2d(in_channels, num_feat, 3, padding=1), leaky_relu()]
-    return nn.Sequential(*layers)
+class Embedding(nn.Sequential):
+    """Three-layer CNN that describes the pixels of an RGB image for the search.
+
+    Args:
+        num_feat: Number of channels C.
+        fused: Whether inference may use the fused kernels, whose last bits differ from the convolutions'.
+    """
+
+    def __init__(self, num_feat: int, *, fused: bool) -> None:
+        layers: list[nn.Module] = []
+        for in_channels in (3, num_feat, num_feat):
+            layers += [nn.Conv2d(in_channels, num_feat, 3, padding=1), leaky_relu()]
+        super().__init__(*layers)
+        self.fused = fused
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Shape: (B, 3, H, W) -> (B, C, H, W)."""
+        x = self[1](self[0](image))
+        first, second = self[2], self[4]
+        if self.fused and runs_fused(x):
+            return fusion([x], first.weight, first.bias, second.weight, second.bias, NEGATIVE_SLOPE)
+        return self[5](second(self[3](first(x))))
 
 
 def official_window_origin(

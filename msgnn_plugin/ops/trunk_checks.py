@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from msgnn_plugin import _extension
 from msgnn_plugin.ops.checks import check_map
 
 VECTOR = 16  # channels that the compiled kernels take at a time
@@ -47,6 +48,17 @@ def check_inference(op: str, *tensors: Tensor | None) -> None:
             f"{op}: no input may require a gradient, since this op is for inference only, but one does; "
             f"call it under torch.no_grad()."
         )
+
+
+def runs_fused(image: Tensor) -> bool:
+    """Whether the inference-only ops are the way to go: compiled, on the CPU, in float32, no gradient asked for."""
+    return (
+        _extension.LOADED
+        and image.device.type == "cpu"
+        and fits_kernels(image)
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+    )
 
 
 def fits_kernels(image: Tensor) -> bool:
