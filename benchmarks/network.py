@@ -11,6 +11,7 @@ from torch.library import CustomOpDef, _scoped_library
 
 from benchmarks import harness
 from benchmarks.prenet import PReNet
+from msgnn_plugin import _extension
 from msgnn_plugin.archs import MSGNNArch
 from msgnn_plugin.losses import NegSSIMLoss
 from msgnn_plugin.ops import patch_aggregate, patch_difference, patch_knn
@@ -23,12 +24,17 @@ OPS = [op for module in MODULES for op in vars(module).values() if isinstance(op
 
 @contextmanager
 def plain_pytorch() -> Iterator[None]:
-    """Let the plain-PyTorch bodies run in place of the compiled kernels."""
+    """Let the plain-PyTorch bodies run in place of the compiled kernels, and plain modules in place of fused ones."""
+    loaded = _extension.LOADED
     with warnings.catch_warnings(), _scoped_library("msgnn_plugin", "IMPL") as library:
         warnings.filterwarnings("ignore", "Warning only once for all operators")
         for op in OPS:
             library.impl(op._name, op._init_fn, "CPU", allow_override=True)
-        yield
+        _extension.LOADED = False
+        try:
+            yield
+        finally:
+            _extension.LOADED = loaded
 
 
 def build(name: str, shape: tuple[int, ...], **settings: object) -> tuple[nn.Module, Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -17,9 +18,13 @@ SETTINGS = {"patch_size": 3, "stride": 3, "num_neighbors": 5, "window_size": 30}
 
 
 def search_inputs(side: int) -> tuple[Tensor]:
-    """Return the features of a made-up picture, (1, 32, side, side), channels-last."""
+    """Return made-up features, smooth with a grain, (1, 32, side, side), channels-last."""
     generator = torch.Generator().manual_seed(0)
-    return (torch.randn(1, 32, side, side, generator=generator).contiguous(memory_format=torch.channels_last),)
+    features = F.interpolate(
+        torch.randn(1, 32, side // 16, side // 16, generator=generator), scale_factor=16, mode="bicubic"
+    )
+    features += 0.05 * torch.randn(features.shape, generator=generator)
+    return (features.contiguous(memory_format=torch.channels_last),)
 
 
 def search(features: Tensor) -> None:
