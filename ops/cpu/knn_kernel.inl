@@ -192,6 +192,26 @@ double exact_distance(const T* a, int64_t a_pitch, const T* b, int64_t b_pitch, 
   return ranked_distance(rest);
 }
 
+inline float quick_distance(
+    const float* a, int64_t a_pitch, const float* b, int64_t b_pitch, int64_t run, int64_t height) {
+  vfloat sums[2] = {};
+  float rest = 0;
+  for (int64_t row = 0; row < height; ++row, a += a_pitch, b += b_pitch) {
+    int64_t i = 0;
+    for (; i + 2 * kLanes <= run; i += 2 * kLanes) {
+      const vfloat first = load<vfloat>(a + i) - load<vfloat>(b + i);
+      const vfloat second = load<vfloat>(a + i + kLanes) - load<vfloat>(b + i + kLanes);
+      sums[0] += first * first;
+      sums[1] += second * second;
+    }
+    for (; i < run; ++i) {
+      const float difference = a[i] - b[i];
+      rest += difference * difference;
+    }
+  }
+  return rest + sum(sums[0] + sums[1]);
+}
+
 // A candidate that the codes could not exclude, and the least distance it may have.
 struct Pending {
   int32_t row, column;
@@ -226,7 +246,8 @@ class TileSearch {
         pitch_(kCandidatesAtOnce + kColumnsAtOnce),
         candidates_(coder_.words * pitch_),
         products_(kQueriesAtOnce * kColumnsAtOnce),
-        max_pending_(4 * problem.num_neighbors + 16) {
+        max_pending_(4 * problem.num_neighbors + 16),
+        screen_(coder_.values) {
     for (int64_t row = tile.top; row < tile.bottom; ++row) {
       for (int64_t column = tile.left; column < tile.right; column += kQueries) {
         runs_.push_back(start_run(row, column, minimum(kQueries, tile.right - column)));
@@ -411,14 +432,14 @@ class TileSearch {
     if (2 * run.num_pending[q] > max_pending_) rank_pending(run, q);
   }
 
+  // Nearest bounds first, so that the k-th best is soon what it will be and spares the others.
   void rank_pending(QueryRun& run, int64_t q) {
-    const Pending* first = run.pending.data() + q * max_pending_;
-    const Pending* end = first + run.num_pending[q];
-    for (const Pending* one = first; one < end; ++one) {
-      if (!(one->lower > run.limit[q])) prefetch(one->row, one->column);
-    }
-    for (const Pending* one = first; one < end; ++one) {
-      if (!(one->lower > run.limit[q])) visit(run, q, one->row, one->column);
+    Pending* first = run.pending.data() + q * max_pending_;
+    Pending* end = first + run.num_pending[q];
+    std::sort(first, end, [](const Pending& one, const Pending& other) { return one.lower < other.lower; });
+    for (const Pending* one = first; one < end && !(one->lower > run.limit[q]); ++one) prefetch(one->row, one->column);
+    for (const Pending* one = first; one < end && !(one->lower > run.limit[q]); ++one) {
+      visit(run, q, one->row, one->column);
     }
     run.num_pending[q] = 0;
   }
@@ -441,6 +462,12 @@ class TileSearch {
     const auto& database = problem_.database;
     const T* a = query.patch(run.row, run.column + q);
     const T* b = database.patch(row, column);
+    if constexpr (std::is_same_v<T, float>) {
+      if (std::isfinite(farthest)) {
+        const float quick = quick_distance(a, query.row_pitch, b, database.row_pitch, query.run(), query.patch_size);
+        if (screen_.surely_farther(quick, farthest)) return;
+      }
+    }
     const double distance =
         exact_distance(a, query.row_pitch, b, database.row_pitch, query.run(), query.patch_size);
     if (insert_nearest(best, best_index, k, distance, index)) tighten(run, q);
@@ -461,6 +488,7 @@ class TileSearch {
   std::vector<uint32_t> candidates_;      // [words][pitch]
   std::vector<uint32_t> products_;
   const int64_t max_pending_;
+  const QuickScreen<float> screen_;
   float scale_[kCandidatesAtOnce + kColumnsAtOnce] = {}, norm_[kCandidatesAtOnce + kColumnsAtOnce] = {},
         error_[kCandidatesAtOnce + kColumnsAtOnce] = {};
   std::vector<QueryRun> runs_;
