@@ -1,7 +1,7 @@
 // The exact nearest-neighbour search of one tile of queries, once for each instruction set.
 //
 // Three passes stream over a query's candidates, each cheaper than the next and each a proved filter of it:
-//   1. codes: every patch, shifted by the channel means, is rounded to `scale * n` (n integers where the processor
+//   1. codes: every patch, shifted by the tile's channel means, is rounded to `scale * n` (n integers where the processor
 //      multiplies bytes, else float32 values), with the norm of what rounding lost kept as `error`. Since
 //      | |q - d| - |q' - d'| | <= error_q + error_d, a candidate whose coded distance exceeds the k-th best by more
 //      than both errors cannot be nearer. This is a small matrix product, the bulk of the work.
@@ -23,8 +23,7 @@ template <typename T>
 struct KnnProblem {
   PatchMap<const T> query;
   PatchMap<const T> database;
-  const float* mean;  // of each channel, times gain: any values do, good ones make the codes fine
-  double gain;        // power of two that brings the values near 1
+  double gain;  // power of two that brings the values near 1
   int64_t num_neighbors;
   int64_t window;         // side in grid places, 0: everything
   const int64_t* origin;  // (queries, 2) top-left places, or null: centred

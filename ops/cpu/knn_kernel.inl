@@ -28,7 +28,7 @@ class Coder {
   const float slack;  // relative rounding error of a coded squared distance, of the sum of both norms
   std::vector<uint32_t> packed;  // the last code; bytes are shifted by 128
 
-  explicit Coder(const KnnProblem<T>& problem)
+  Coder(const KnnProblem<T>& problem, const KnnTile& tile)
       : values(problem.query.patch_values()),
         words((values + kCodesPerWord - 1) / kCodesPerWord),
         // Of a product of `values` terms (none with integers), and of the few steps that follow it.
@@ -38,7 +38,7 @@ class Coder {
         gain_(static_cast<T>(problem.gain)),
         mean_(run_),
         centred_((values + kLanes - 1) / kLanes * kLanes) {
-    for (int64_t i = 0; i < run_; ++i) mean_[i] = problem.mean[i % problem.query.channels];
+    find_mean(problem.query, tile);
     // (n + 128) * n' summed over a patch must stay below 2^31.
     while ((levels_ + 128) * levels_ * static_cast<double>(values) >= 0x1p31) --levels_;
   }
@@ -62,6 +62,23 @@ class Coder {
   static constexpr uint32_t kZeroBytes = 0x80808080u;
 
  private:
+  // Distances do not depend on a common shift, but codes do: without what the tile's patches have in common, those like
+  // them get small and therefore fine codes.
+  void find_mean(const PatchMap<const T>& query, const KnnTile& tile) {
+    const int64_t channels = query.channels, middle = query.patch_size / 2;
+    const double count = static_cast<double>((tile.bottom - tile.top) * (tile.right - tile.left));
+    for (int64_t row = tile.top; row < tile.bottom; ++row) {
+      for (int64_t column = tile.left; column < tile.right; ++column) {
+        const T* pixel = query.patch(row, column) + middle * (query.row_pitch + channels);
+        for (int64_t channel = 0; channel < channels; ++channel) {
+          const float share = static_cast<float>(pixel[channel] * gain_ / count);
+          mean_[channel] += std::isfinite(share) ? share : 0;
+        }
+      }
+    }
+    for (int64_t i = channels; i < run_; ++i) mean_[i] = mean_[i - channels];
+  }
+
   void centre(const T* patch, int64_t row_pitch) {
     float* out = centred_.data();
     for (int64_t row = 0; row * run_ < values; ++row, patch += row_pitch, out += run_) {
@@ -224,7 +241,8 @@ struct QueryRun {
   std::vector<uint32_t> codes;  // [words][kQueries]
   int32_t start[kQueries] = {};
   float norm[kQueries] = {}, scale[kQueries] = {}, error[kQueries] = {};
-  float limit[kQueries] = {};  // k candidates are at most so far
+  float ranked[kQueries] = {};  // distance of the k-th best
+  float limit[kQueries] = {};   // k candidates are at most so far
   float reach[kQueries] = {};  // the same and the query's own error
   int64_t top[kQueries], left[kQueries];
   int64_t first_row, end_row, first_column, end_column;  // bounds of all windows
@@ -240,7 +258,7 @@ class TileSearch {
  public:
   TileSearch(const KnnProblem<T>& problem, const KnnTile& tile)
       : problem_(problem),
-        coder_(problem),
+        coder_(problem, tile),
         height_(problem.window ? problem.window : problem.database.rows),
         width_(problem.window ? problem.window : problem.database.columns),
         pitch_(kCandidatesAtOnce + kColumnsAtOnce),
@@ -316,7 +334,7 @@ class TileSearch {
     run.scale[q] = -2 * code.scale;
     run.norm[q] = known ? code.norm : 0;
     run.error[q] = known ? code.error : std::numeric_limits<float>::infinity();
-    run.limit[q] = run.reach[q] = std::numeric_limits<float>::infinity();
+    run.ranked[q] = run.limit[q] = run.reach[q] = std::numeric_limits<float>::infinity();
     for (int64_t word = 0; word < coder_.words; ++word) {
 #if MSGNN_BYTE_PRODUCTS
       const uint32_t codes = coder_.packed[word] ^ Coder<T>::kZeroBytes;  // signed again
@@ -416,10 +434,9 @@ class TileSearch {
     if (run.num_pending[q] == max_pending_) thin_out(run, q);
   }
 
-  void tighten(QueryRun& run, int64_t q) {
-    const int64_t last = q * problem_.num_neighbors + problem_.num_neighbors - 1;
-    const double ranked = std::sqrt(run.best[last]) * problem_.gain * (1 + 0x1p-20);
-    run.limit[q] = static_cast<float>(std::min<double>(run.upper[last], ranked));
+  void tighten(QueryRun& run, int64_t q) const {
+    const float upper = run.upper[(q + 1) * problem_.num_neighbors - 1];
+    run.limit[q] = upper < run.ranked[q] ? upper : run.ranked[q];
     run.reach[q] = (run.limit[q] + run.error[q]) * (1 + 0x1p-18f);
   }
 
@@ -470,7 +487,9 @@ class TileSearch {
     }
     const double distance =
         exact_distance(a, query.row_pitch, b, database.row_pitch, query.run(), query.patch_size);
-    if (insert_nearest(best, best_index, k, distance, index)) tighten(run, q);
+    if (!insert_nearest(best, best_index, k, distance, index)) return;
+    run.ranked[q] = static_cast<float>(std::sqrt(best[k - 1]) * problem_.gain * (1 + 0x1p-20));
+    tighten(run, q);
   }
 
   void write(const QueryRun& run) const {

@@ -13,27 +13,20 @@
 namespace msgnn {
 namespace {
 
-// Rows and columns looked at for the shift and gain of the codes, which may be anything: a sample does.
+// Rows and columns looked at for the gain, which may be anything: a sample does.
 constexpr int64_t kSampled = 64;
 
-// What brings the values of both maps near 1 and near mean 0: a power of two, and the database's channel means times it.
-struct Shift {
-  double gain;
-  at::Tensor mean;  // (C) float32
-};
-
-// Some finite values of a (C, H, W) map, float64; zeros for the others.
-at::Tensor sample(const at::Tensor& map) {
+// The greatest of some finite values of a (C, H, W) map.
+double sampled_maximum(const at::Tensor& map) {
   const int64_t down = (map.size(1) + kSampled - 1) / kSampled, across = (map.size(2) + kSampled - 1) / kSampled;
   const at::Tensor some = map.slice(1, down / 2, std::nullopt, down).slice(2, across / 2, std::nullopt, across);
-  return at::nan_to_num(some.to(at::kDouble), 0.0, 0.0, 0.0);
+  return at::nan_to_num(some.to(at::kDouble), 0.0, 0.0, 0.0).abs().max().item<double>();
 }
 
-Shift find_shift(const at::Tensor& query, const at::Tensor& database) {
-  const at::Tensor some = sample(database);
-  const double largest = std::max(some.abs().max().item<double>(), sample(query).abs().max().item<double>());
-  const double gain = largest > 0 ? std::exp2(clamped(-std::ilogb(largest) - 1, -126, 126)) : 1.0;
-  return {gain, (some.mean({1, 2}) * gain).to(at::kFloat)};
+// A power of two that brings the values of both maps near 1.
+double find_gain(const at::Tensor& query, const at::Tensor& database) {
+  const double largest = std::max(sampled_maximum(query), sampled_maximum(database));
+  return largest > 0 ? std::exp2(clamped(-std::ilogb(largest) - 1, -126, 126)) : 1.0;
 }
 
 // Tiles of about equal sides, at most kTileSide, fewer where patches are long, so that a tile's codes stay in cache.
@@ -53,13 +46,13 @@ std::vector<KnnTile> tiles_of(int64_t rows, int64_t columns, int64_t patch_value
 
 template <typename T>
 void search(
-    const MapTensor& query, const MapTensor& database, const std::vector<Shift>& shifts, int64_t window,
+    const MapTensor& query, const MapTensor& database, const std::vector<double>& gains, int64_t window,
     const int64_t* origin, at::Tensor& index, at::Tensor& distance) {
   std::vector<KnnProblem<T>> problems;
   for (int64_t b = 0; b < query.images(); ++b) {
     problems.push_back(
-        {query.image<T>(b), database.image<T>(b), shifts[b].mean.const_data_ptr<float>(), shifts[b].gain,
-         index.size(2), window, origin, index[b].mutable_data_ptr<int64_t>(), distance[b].mutable_data_ptr<T>()});
+        {query.image<T>(b), database.image<T>(b), gains[b], index.size(2), window, origin,
+         index[b].mutable_data_ptr<int64_t>(), distance[b].mutable_data_ptr<T>()});
   }
   const auto tiles = tiles_of(query.rows(), query.columns(), problems.front().query.patch_values());
   const int64_t count = static_cast<int64_t>(tiles.size());
@@ -73,8 +66,8 @@ std::tuple<at::Tensor, at::Tensor> patch_knn(
     const at::Tensor& query, const at::Tensor& database, int64_t patch_size, int64_t stride, int64_t num_neighbors,
     std::optional<int64_t> window_size, const std::optional<at::Tensor>& window_origin) {
   const MapTensor queries(query, patch_size, stride), answers(database, patch_size, stride);
-  std::vector<Shift> shifts;
-  for (int64_t b = 0; b < query.size(0); ++b) shifts.push_back(find_shift(query[b], database[b]));
+  std::vector<double> gains;
+  for (int64_t b = 0; b < query.size(0); ++b) gains.push_back(find_gain(query[b], database[b]));
   int64_t window = 0;
   if (window_size) {
     const int64_t side = minimum(*window_size, minimum(answers.rows(), answers.columns()));
@@ -86,9 +79,9 @@ std::tuple<at::Tensor, at::Tensor> patch_knn(
   at::Tensor index = at::empty({query.size(0), queries.places(), num_neighbors}, at::kLong);
   at::Tensor distance = at::empty(index.sizes(), queries.scalar_type());
   if (queries.scalar_type() == at::kDouble) {
-    search<double>(queries, answers, shifts, window, places, index, distance);
+    search<double>(queries, answers, gains, window, places, index, distance);
   } else {
-    search<float>(queries, answers, shifts, window, places, index, distance);
+    search<float>(queries, answers, gains, window, places, index, distance);
   }
   return {index, distance};
 }
