@@ -28,10 +28,11 @@ def _load() -> str:
     try:
         torch.ops.load_library(libraries[0])
     except OSError as error:
+        reason = error.__cause__ or error  # torch says itself only which library it was
         if required:
-            raise ImportError(f"msgnn_plugin: compiled ops must load with MSGNN_REQUIRE_OPS=1, got {error}.") from error
-        warnings.warn(f"msgnn_plugin: compiled ops did not load, plain PyTorch runs instead: {error}", stacklevel=2)
-        return f"built but not loadable ({error}), plain PyTorch runs"
+            raise ImportError(f"msgnn_plugin: compiled ops must load with MSGNN_REQUIRE_OPS=1, got {reason}.") from error
+        warnings.warn(f"msgnn_plugin: compiled ops did not load, plain PyTorch runs instead: {reason}", stacklevel=2)
+        return f"built but not loadable ({reason}), plain PyTorch runs"
     return f"loaded from {libraries[0].name}"
 
 
@@ -50,7 +51,7 @@ def _load_cuda() -> str:
     try:
         torch.ops.load_library(library)
     except OSError as error:
-        reason = error.__cause__ or error  # torch says itself only which library it was
+        reason = error.__cause__ or error
         warnings.warn(f"msgnn_plugin: CUDA kernels did not load, plain PyTorch runs instead: {reason}", stacklevel=2)
         return f"built but not loadable ({reason}), plain PyTorch runs"
     return f"loaded from {library.name}, unproven"

@@ -6,16 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "check_tensor.h"
 #include "gather_pairs.h"
 #include "map_tensor.h"
 
 namespace msgnn {
-
-// The Python side has checked the arguments; these guard the memory where an op is called without it.
-inline void check_patches(const char* op, int64_t patch_size, int64_t stride) {
-  TORCH_CHECK_VALUE(patch_size >= 1, op, ": `patch_size` must be at least 1, got ", patch_size, ".");
-  TORCH_CHECK_VALUE(stride >= 1, op, ": `stride` must be at least 1, got ", stride, ".");
-}
 
 inline void check_pairs(const char* op, const at::Tensor& index, int64_t images, int64_t queries, int64_t places) {
   TORCH_CHECK_TYPE(index.scalar_type() == at::kLong, op, ": `index` must be int64, got ", index.dtype(), ".");
@@ -27,11 +22,6 @@ inline void check_pairs(const char* op, const at::Tensor& index, int64_t images,
   TORCH_CHECK_INDEX(
       low >= 0 && high < places, op, ": `index` must lie in [0, ", places - 1, "], the database's places, got ", low,
       " to ", high, ".");
-}
-
-inline void check_shape(const char* op, const char* name, const at::Tensor& tensor, at::IntArrayRef shape) {
-  TORCH_CHECK_VALUE(
-      tensor.sizes() == shape, op, ": `", name, "` must have shape ", shape, ", got ", tensor.sizes(), ".");
 }
 
 // An uninitialised map for kernels to write: channels last, float32 or float64.

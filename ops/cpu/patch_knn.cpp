@@ -7,6 +7,7 @@
 #include <tuple>
 #include <vector>
 
+#include "check_tensor.h"
 #include "knn_kernel.h"
 #include "map_tensor.h"
 
@@ -62,19 +63,54 @@ void search(
   });
 }
 
+// What the Python side has checked, but for compiled programs, which skip what depends on values.
+void check_arguments(const at::Tensor& query, const at::Tensor& database, int64_t patch_size, int64_t stride) {
+  TORCH_CHECK_VALUE(
+      query.dim() == 4 && database.dim() == 4 && query.numel() > 0 && database.numel() > 0 &&
+          query.sizes().slice(0, 2) == database.sizes().slice(0, 2),
+      "patch_knn: `query` and `database` must have shapes (B, C, H, W) and (B, C, H', W') with no empty axis, got ",
+      query.sizes(), " and ", database.sizes(), ".");
+  TORCH_CHECK_TYPE(
+      query.scalar_type() == database.scalar_type() && at::isFloatingType(query.scalar_type()),
+      "patch_knn: `database` must have the floating dtype of `query`, ", query.dtype(), ", got ", database.dtype(), ".");
+  check_patches("patch_knn", patch_size, stride);
+}
+
+void check_origin(const at::Tensor& origin, int64_t queries, int64_t rows, int64_t columns) {
+  TORCH_CHECK_TYPE(
+      origin.scalar_type() == at::kLong, "patch_knn: `window_origin` must be int64, got ", origin.dtype(), ".");
+  check_shape("patch_knn", "window_origin", origin, {queries, 2});
+  const int64_t* place = origin.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < queries; ++i, place += 2) {
+    TORCH_CHECK_VALUE(
+        place[0] >= 0 && place[0] <= rows && place[1] >= 0 && place[1] <= columns,
+        "patch_knn: `window_origin` must lie in [0, ", rows, "] x [0, ", columns, "] to stay in the grid, got (",
+        place[0], ", ", place[1], ").");
+  }
+}
+
 std::tuple<at::Tensor, at::Tensor> patch_knn(
     const at::Tensor& query, const at::Tensor& database, int64_t patch_size, int64_t stride, int64_t num_neighbors,
     std::optional<int64_t> window_size, const std::optional<at::Tensor>& window_origin) {
+  check_arguments(query, database, patch_size, stride);
   const MapTensor queries(query, patch_size, stride), answers(database, patch_size, stride);
   std::vector<double> gains;
   for (int64_t b = 0; b < query.size(0); ++b) gains.push_back(find_gain(query[b], database[b]));
   int64_t window = 0;
   if (window_size) {
     const int64_t side = minimum(*window_size, minimum(answers.rows(), answers.columns()));
+    TORCH_CHECK_VALUE(side >= 1, "patch_knn: `window_size` must be at least 1 or None, got ", *window_size, ".");
     if (side < maximum(answers.rows(), answers.columns())) window = side;
   }
+  const int64_t candidates = window != 0 ? window * window : answers.places();
+  TORCH_CHECK_VALUE(
+      num_neighbors >= 1 && num_neighbors <= candidates, "patch_knn: `num_neighbors` must be in [1, ", candidates,
+      "], the number of candidate patches, got ", num_neighbors, ".");
   at::Tensor origin;
-  if (window != 0 && window_origin) origin = window_origin->contiguous();
+  if (window != 0 && window_origin) {
+    origin = window_origin->contiguous();
+    check_origin(origin, queries.places(), answers.rows() - window, answers.columns() - window);
+  }
   const int64_t* places = origin.defined() ? origin.const_data_ptr<int64_t>() : nullptr;
   at::Tensor index = at::empty({query.size(0), queries.places(), num_neighbors}, at::kLong);
   at::Tensor distance = at::empty(index.sizes(), queries.scalar_type());

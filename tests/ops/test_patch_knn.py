@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from msgnn_plugin import _extension
 from msgnn_plugin.ops import centred_window_origin, patch_knn
 from tests.ops import naive
 
@@ -243,3 +244,23 @@ def test_layouts_of_memory_do_not_matter(capability):
         index, distance = patch_knn(same, same, patch_size=3, stride=3, num_neighbors=4)
         assert torch.equal(index, wanted[0])
         assert torch.equal(distance, wanted[1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((3, 3, 17, None, None), r"`num_neighbors` must be in \[1, 16\]"),
+        ((3, 3, 5, 2, None), r"`num_neighbors` must be in \[1, 4\]"),
+        ((0, 3, 1, None, None), "`patch_size` must be at least 1"),
+        ((3, 3, 1, 0, None), "`window_size` must be at least 1"),
+        ((3, 3, 1, 2, torch.full((16, 2), 3)), r"`window_origin` must lie in \[0, 2\] x \[0, 2\]"),
+        ((3, 3, 1, 2, torch.full((16, 2), -1)), "to stay in the grid"),
+        ((3, 3, 1, 2, torch.zeros(4, 2, dtype=torch.int64)), "`window_origin` must have shape"),
+    ],
+)
+@pytest.mark.skipif(not _extension.LOADED, reason="compiled ops are not loaded")
+def test_the_compiled_op_itself_refuses_what_would_leave_the_maps(arguments, message):
+    """A compiled program calls it without the Python side's checks of values."""
+    image = random_map(1, 2, 12, 12)
+    with pytest.raises(ValueError, match=message):
+        torch.ops.msgnn_plugin.patch_knn.default(image, image, *arguments)
