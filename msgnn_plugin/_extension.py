@@ -30,7 +30,7 @@ def _load() -> str:
     except OSError as error:
         reason = error.__cause__ or error  # torch says itself only which library it was
         if required:
-            raise ImportError(f"msgnn_plugin: compiled ops must load with MSGNN_REQUIRE_OPS=1, got {reason}.") from error
+            raise ImportError(f"msgnn_plugin: compiled ops must load with MSGNN_REQUIRE_OPS=1, got {reason}.") from None
         warnings.warn(f"msgnn_plugin: compiled ops did not load, plain PyTorch runs instead: {reason}", stacklevel=2)
         return f"built but not loadable ({reason}), plain PyTorch runs"
     return f"loaded from {libraries[0].name}"
