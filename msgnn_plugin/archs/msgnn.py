@@ -23,6 +23,7 @@ from msgnn_plugin.layers.resize import gaussian_pyramid
 from msgnn_plugin.layers.tiles import Region
 from msgnn_plugin.ops.dense_merge import dense_merge
 from msgnn_plugin.ops.fusion import fusion as fuse_maps
+from msgnn_plugin.ops.map_pool import map_pool
 from msgnn_plugin.ops.trunk_checks import runs_fused
 
 EXEMPLAR = "exemplar"
@@ -175,6 +176,18 @@ class MSGNNArch(nn.Module):
         _check_image("rainy", rainy)
         if region is not None:
             _check_region(region, rainy)
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self._derain(rainy, exemplar, pyramid, region)
+        with map_pool():
+            return self._derain(rainy, exemplar, pyramid, region)
+
+    def _derain(
+        self,
+        rainy: Tensor,
+        exemplar: Tensor | None,
+        pyramid: Sequence[Tensor] | None,
+        region: Region | None,
+    ) -> Tensor:
         # Convolutions on a CPU run several times faster in this layout; the caller's layout comes back at the end.
         was_contiguous = rainy.is_contiguous()
         rainy = rainy.contiguous(memory_format=torch.channels_last)

@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "map_pool.h"
 #include "trunk_kernels.h"
 
 namespace msgnn {
@@ -40,7 +41,7 @@ inline at::Tensor run_conv_pair(
   const at::Tensor first = winograd_weight(kernels, weight1.contiguous(), gate);
   const at::Tensor second = winograd_weight(kernels, weight2.contiguous(), {});
   const at::Tensor bias_first = bias1.contiguous(), bias_second = bias2.contiguous();
-  at::Tensor output = at::empty(maps[0].sizes(), maps[0].options(), at::MemoryFormat::ChannelsLast);
+  at::Tensor output = new_trunk_map(maps[0].sizes());
   std::vector<const float*> places;
   for (const at::Tensor& map : maps) places.push_back(map.const_data_ptr<float>());
   pair.kernel = weight1.size(2);

@@ -29,7 +29,7 @@ std::tuple<at::Tensor, at::Tensor, std::vector<at::Tensor>> dense_merge(
   std::vector<at::Tensor> results;
   std::vector<float*> result_places;
   for (size_t result = 0; result < weights.size(); ++result) {
-    results.push_back(at::empty(inputs[0].sizes(), inputs[0].options(), at::MemoryFormat::ChannelsLast));
+    results.push_back(new_trunk_map(inputs[0].sizes()));
     result_places.push_back(results.back().mutable_data_ptr<float>());
   }
   at::Tensor energy = at::empty({images, parts, channels}, at::kDouble);
