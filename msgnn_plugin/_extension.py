@@ -58,7 +58,8 @@ def _load_cuda() -> str:
 
 
 _STATUS = _load()
-# Whether compiled kernels are in use.
+# Whether there are compiled kernels, and whether they are in use.
+BUILT = any(Path(__file__).parent.glob(LIBRARY_PATTERN))
 LOADED = _STATUS.startswith("loaded")
 _CUDA_STATUS = _load_cuda()
 

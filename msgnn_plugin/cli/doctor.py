@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"python {platform.python_version()} on {platform.system()} {platform.machine()}")
     missing = _report_packages()
     if "torch" not in missing:
-        _report_torch()
+        missing |= _report_torch()
     missing |= _report_mends()
     if not missing:
         print("\nNothing is missing.")
@@ -73,17 +73,19 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _report_torch() -> None:
+def _report_torch() -> dict[str, str]:
+    """Print what is compiled and what it runs on; return what is missing with its remedy."""
     import torch
 
     from msgnn_plugin import __version__
-    from msgnn_plugin._extension import cuda_status, status
+    from msgnn_plugin._extension import BUILD_COMMAND, BUILT, cuda_status, status
 
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     print(f"\nmsgnn_plugin {__version__}")
     print(f"  compiled ops: {status()}")
     print(f"  CUDA kernels: {cuda_status()}")
     print(f"  GPUs: {', '.join(gpus) or 'none'}; CPU threads: {torch.get_num_threads()}")
+    return {} if BUILT else {"compiled ops": f"{BUILD_COMMAND}  (with a C++ compiler; for speed)"}
 
 
 def _report_mends() -> dict[str, str]:
