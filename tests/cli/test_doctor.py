@@ -1,5 +1,6 @@
 import importlib.metadata
 
+from msgnn_plugin import _extension
 from msgnn_plugin.cli import doctor
 from msgnn_plugin.cli.main import main
 
@@ -24,3 +25,9 @@ def test_says_how_to_get_what_is_missing(capsys, monkeypatch):
     report = capsys.readouterr().out
     assert "basicsr: pip install --no-build-isolation --no-deps basicsr==1.4.2" in report
     assert "lmdb: pip install lmdb" in report
+
+
+def test_names_compiled_ops_that_were_not_built(capsys, monkeypatch):
+    monkeypatch.setattr(_extension, "BUILT", False)
+    assert main(["doctor"]) == 1
+    assert "compiled ops: pip install --no-build-isolation -e ." in capsys.readouterr().out
