@@ -6,22 +6,12 @@
 
 #include "gather_kernel.h"
 #if defined(__x86_64__)
-#include <immintrin.h>
+#include "target_avx512.h"
 
-// After all headers: what they define inline is shared with code for other processors.
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
-#else
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
-#endif
-
-#define MSGNN_VECTOR_BYTES 64
 namespace msgnn::avx512 {
 #include "vector.h"
 #include "gather_kernel.inl"
 }  // namespace msgnn::avx512
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#endif
+#include "target_end.h"
 #endif  // x86_64

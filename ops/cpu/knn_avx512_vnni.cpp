@@ -7,23 +7,13 @@
 
 #include "knn_kernel.h"
 #if defined(__x86_64__)
-#include <immintrin.h>
+#include "target_avx512_vnni.h"
 
-// After all headers: what they define inline is shared with code for other processors.
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma"))), apply_to = function)
-#else
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")
-#endif
-
-#define MSGNN_VECTOR_BYTES 64
 #define MSGNN_BYTE_PRODUCTS 1
 namespace msgnn::avx512_vnni {
 #include "vector.h"
 #include "knn_kernel.inl"
 }  // namespace msgnn::avx512_vnni
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#endif
+#include "target_end.h"
 #endif  // x86_64
