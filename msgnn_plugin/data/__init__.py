@@ -14,6 +14,7 @@ _HOMES = {
     "Picture": "pairs",
     "PictureReader": "reading",
     "SampleNumberSampler": "sampling",
+    "SyntheticRainDataset": "synthetic",
     "atomic_path": "atomic",
     "find_pairs": "layouts",
     "write_bytes_atomic": "atomic",

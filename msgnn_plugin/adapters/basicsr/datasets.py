@@ -1,15 +1,16 @@
-"""The paired data set under BasicSR's calling form: one dictionary of options."""
+"""Our data sets under BasicSR's calling form: one dictionary of options."""
 
 from typing import Any, Literal
 
 from msgnn_plugin.adapters.basicsr import compat
-from msgnn_plugin.data.paired import PairedExemplarDataset as Core
+from msgnn_plugin.data.paired import PairedExemplarDataset as PairedCore
+from msgnn_plugin.data.synthetic import SyntheticRainDataset as SyntheticCore
 
 # A spawned loader worker unpickles the data set first; what it imports next of BasicSR must find the mends in place.
 compat.apply_before_import()
 
 
-class PairedExemplarDataset(Core):
+class PairedExemplarDataset(PairedCore):
     """`msgnn_plugin.data.PairedExemplarDataset` built from a section of BasicSR's options.
 
     Args:
@@ -42,6 +43,41 @@ class PairedExemplarDataset(Core):
             rotate=training and opt.get("use_rot", False),
             exemplar=opt.get("exemplar", "random"),
             exemplar_path=opt.get("exemplar_path"),
+            exclude=opt.get("exclude", ()),
+            seed=opt.get("seed", 0),
+        )
+
+
+class SyntheticRainDataset(SyntheticCore):
+    """`msgnn_plugin.data.SyntheticRainDataset` built from a section of BasicSR's options.
+
+    Args:
+        opt: The section. Training sections crop to ``gt_size``; others give whole images.
+    """
+
+    option_keys: dict[str, Any] = {  # noqa: RUF012 - read by the schema, never changed
+        "type": str,
+        "dataroot": str,
+        "preset": str,
+        "use_hflip": bool,
+        "use_rot": bool,
+        "exemplar": Literal["random", "fixed", "self"],
+        "exclude": list[str | int],
+    }
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.opt = opt
+        training = opt.get("phase") == "train"
+        missing = [key for key in ("dataroot", "preset") if key not in opt]
+        if missing:
+            raise ValueError(f"SyntheticRainDataset: `{missing[0]}` must be given, got nothing.")
+        super().__init__(
+            root=opt["dataroot"],
+            preset=opt["preset"],
+            crop_size=opt.get("gt_size") if training else None,
+            flip=training and opt.get("use_hflip", False),
+            rotate=training and opt.get("use_rot", False),
+            exemplar=opt.get("exemplar", "random"),
             exclude=opt.get("exclude", ()),
             seed=opt.get("seed", 0),
         )

@@ -1,4 +1,4 @@
-"""Put our networks, loss, data set and model into BasicSR's registries."""
+"""Put our networks, loss, data sets and model into BasicSR's registries."""
 
 import importlib
 
@@ -21,7 +21,7 @@ def register_all() -> None:
     wanted = {
         registry.ARCH_REGISTRY: (archs.MSGNNArch, layers.GraphAggregator),
         registry.LOSS_REGISTRY: (losses.NegSSIMLoss,),
-        registry.DATASET_REGISTRY: (datasets.PairedExemplarDataset,),
+        registry.DATASET_REGISTRY: (datasets.PairedExemplarDataset, datasets.SyntheticRainDataset),
         registry.MODEL_REGISTRY: (models.MSGNNModel,),
     }
     for target, things in wanted.items():

@@ -1,8 +1,10 @@
-"""Made-to-order rain: streaks added to a clean picture, with the rain layer known."""
+"""Streaks that share a few directions and lengths, each kind of them one convolution: the demonstration's rain."""
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from msgnn_plugin.data.synthesis.picture import add_rain, check_picture
 
 # How far a streak of the same name may be off: real drops differ in size, and each size falls at its own speed.
 _LENGTH_RANGE = (0.6, 1.4)
@@ -53,22 +55,13 @@ def add_streaks(
         TypeError: If ``clean`` is neither uint8 nor float.
         ValueError: If a size or a setting is out of its range.
     """
-    _check(clean, density, length, width, layers)
-    white = 255 if clean.dtype == np.uint8 else 1
+    check_picture("add_streaks", clean)
+    _check(density, length, width, layers)
     rain = np.zeros(clean.shape[:2], np.float32)
     for layer in range(layers):
         scale = 0.5**layer
         rain += _streak_layer(rain.shape, density / layers, length * scale, width * scale, angle, spread, rng)
-    rain = np.broadcast_to((rain * strength).reshape(*rain.shape, *(1,) * (clean.ndim - 2)), clean.shape) * white
-    if clean.dtype == np.uint8:
-        # Whole steps, so that the rainy picture is the sum to the last bit; more than white cannot show.
-        rain = np.minimum(np.rint(rain), 255)
-    rainy = clean + rain.astype(np.float32)
-    if noise > 0:
-        rainy = rainy + rng.standard_normal(clean.shape, dtype=np.float32) * (noise * white)
-    if clean.dtype == np.uint8:
-        rainy = np.rint(rainy)
-    return np.clip(rainy, 0, white).astype(clean.dtype), rain.astype(clean.dtype)
+    return add_rain(clean, rain * strength, noise=noise, rng=rng)
 
 
 def _streak_layer(
@@ -106,11 +99,7 @@ def _streak_kernel(length: float, width: float, angle: float) -> NDArray[np.floa
     return (profile * min(width / _FWHM_OF_SIGMA / sigma, 1.0)).astype(np.float32)
 
 
-def _check(clean: NDArray, density: float, length: float, width: float, layers: int) -> None:
-    if clean.dtype != np.uint8 and not np.issubdtype(clean.dtype, np.floating):
-        raise TypeError(f"add_streaks: `clean` must be uint8 or float, got {clean.dtype}.")
-    if clean.ndim not in (2, 3) or clean.size == 0 or (clean.ndim == 3 and clean.shape[2] != 3):
-        raise ValueError(f"add_streaks: `clean` must have shape (H, W) or (H, W, 3), got {clean.shape}.")
+def _check(density: float, length: float, width: float, layers: int) -> None:
     for name, value, positive in (("density", density, False), ("length", length, True), ("width", width, True)):
         if value < 0 or (positive and value == 0):
             rule = "positive" if positive else "at least 0"
