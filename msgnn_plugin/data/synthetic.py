@@ -113,7 +113,7 @@ class SyntheticRainDataset(Dataset):
         path = str(self.paths[index])
         photograph = _eight_bits(self.reader.read_picture(Picture(path)))
         window = draw_window(photograph.shape[:2], self.crop_size, generator, f"SyntheticRainDataset: `{path}`")
-        if self.preset.stationary:
+        if self.preset.additive:
             return synthesize(photograph[window], self.preset, generator)
         whole = synthesize(photograph, self.preset, generator)
         return MadeRain(whole.rainy[window], whole.clean[window], None)

@@ -55,3 +55,16 @@ def add_rain(
     if clean.dtype == np.uint8:
         rainy = np.rint(rainy)
     return np.clip(rainy, 0, white).astype(clean.dtype), rain.astype(clean.dtype)
+
+
+def as_rgb(picture: NDArray) -> NDArray[np.float32]:
+    """Return a picture as (H, W, 3), float32 in [0, 1]; grey holds its value three times."""
+    white = 255 if picture.dtype == np.uint8 else 1
+    colour = picture if picture.ndim == 3 else np.broadcast_to(picture[..., None], (*picture.shape, 3))
+    return colour.astype(np.float32) / np.float32(white)
+
+
+def as_form_of(like: NDArray, rgb: NDArray[np.float32]) -> NDArray:
+    """Return an RGB picture, (H, W, 3) as a share of white, clipped and in the form of another: grey is the mean."""
+    values = np.clip(rgb, 0, 1) if like.ndim == 3 else np.clip(rgb, 0, 1).mean(axis=2)
+    return (np.rint(values * 255) if like.dtype == np.uint8 else values).astype(like.dtype)
