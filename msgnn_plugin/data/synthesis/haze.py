@@ -46,8 +46,7 @@ def transmission(size: tuple[int, int], haze: Haze, rng: np.random.Generator) ->
     Returns:
         Shares in (0, 1], shape ``size``.
     """
-    height, width = size
-    ramp = np.linspace(1, 1 / 3, height, dtype=np.float32)[:, None]
+    ramp = np.linspace(1, 1 / 3, size[0], dtype=np.float32)[:, None]
     swell = smooth_noise(size, 3, rng)
     depth = ramp * (1 + np.float32(haze.unevenness) * swell)
     return np.exp(-np.float32(haze.thickness) * np.clip(depth, 0, None))
