@@ -112,11 +112,11 @@ DAMAGE = {
     "no data": (lambda side: (side / "data.mdb").unlink(), r"must be an LMDB, got no data\.mdb"),
     "no list": (
         lambda side: (side / "meta_info.txt").unlink(),
-        r"must hold meta_info\.txt, got none: unfinished or foreign",
+        r"must hold meta_info\.txt or raw_info\.txt, got none: unfinished or foreign",
     ),
     "foreign list": (
         lambda side: (side / "meta_info.txt").write_text("a,b\n"),
-        r"line 1 of .* must be `key\.png \(h,w,c\) l",
+        r"line 1 of .* must be `key\.png \(h,w,c\) n",
     ),
     "keys missing": (
         lambda side: (side / "meta_info.txt").open("a").write("7.png (1,1,3) 1\n"),

@@ -15,7 +15,7 @@ def encoded(monkeypatch):
     names = []
     encode = lmdb_writer._encode_pair
     monkeypatch.setattr(
-        lmdb_writer, "_encode_pair", lambda reader, pair: names.append(pair.name) or encode(reader, pair)
+        lmdb_writer, "_encode_pair", lambda reader, pair, form: names.append(pair.name) or encode(reader, pair, form)
     )
     return names
 
@@ -58,7 +58,7 @@ def test_bad_pictures_are_told_of_and_leave_the_cache_unfinished(pair_folder, tm
     assert len(sentences) == 1
     assert "rain/2.png` must be a whole picture" in sentences[0]
     assert not (tmp_path / "set.lmdb").exists()
-    with pytest.raises(ValueError, match=r"must hold meta_info\.txt, got none: unfinished"):
+    with pytest.raises(ValueError, match=r"must hold meta_info\.txt or raw_info\.txt, got none: unfinished"):
         PairedExemplarDataset(root=tmp_path / "set.lmdb.partial")
     encoded.clear()
     (pair_folder / "rain" / "2.png").write_bytes(whole)
