@@ -122,9 +122,12 @@ def _encode_pair(reader: PictureReader, pair: Pair, form: str) -> tuple[bytes, b
     encode = raw_rows.pack if form == "raw" else _encode_png
     try:
         rainy, clean = reader.read_pair(pair)
-        return encode(rainy), encode(clean)
     except (OSError, ValueError) as error:
         return str(error)
+    try:
+        return encode(rainy), encode(clean)
+    except ValueError as error:
+        return f"LMDB: `{pair.name}` {error}"
 
 
 def _encode_png(image: np.ndarray) -> bytes:

@@ -22,12 +22,12 @@ def pack(image: np.ndarray) -> bytes:
         The header, then the pixels row by row, RGB interleaved, 16 bit ones little-endian.
 
     Raises:
-        ValueError: If that is more than a value of an LMDB may have.
+        ValueError: If that is more than a value of an LMDB may have; the sentence lacks its subject.
     """
     height, width, _ = image.shape
     size = _HEADER.size + image.nbytes
     if size > MAX_BYTES:
-        raise ValueError(f"it must have at most {MAX_BYTES} bytes as raw rows, got {size} for {width}x{height}.")
+        raise ValueError(f"must have at most {MAX_BYTES} bytes as raw rows, got {size}. Store it as PNG.")
     rows = np.ascontiguousarray(image, _DTYPES[image.itemsize])
     return _HEADER.pack(height, width, image.itemsize) + rows.tobytes()
 
@@ -43,7 +43,7 @@ def unpack(buffer: memoryview, owner: object) -> np.ndarray:
         RGB, shape (H, W, 3), uint8 or uint16, read-only.
 
     Raises:
-        ValueError: If the buffer holds something else.
+        ValueError: If the buffer holds something else; the sentence lacks its subject.
     """
     height, width, itemsize = read_header(buffer)
     first = np.frombuffer(buffer, np.uint8).__array_interface__["data"][0] + _HEADER.size
@@ -54,12 +54,12 @@ def read_header(buffer: memoryview) -> tuple[int, int, int]:
     """Return height, width and bytes a channel of a packed picture.
 
     Raises:
-        ValueError: If the buffer holds something else.
+        ValueError: As ``unpack``.
     """
     header = _HEADER.unpack_from(buffer) if len(buffer) >= _HEADER.size else (0, 0, 0)
     height, width, itemsize = header
     if itemsize not in _DTYPES or min(height, width) < 1 or len(buffer) != _HEADER.size + 3 * height * width * itemsize:
-        raise ValueError(f"it must be a picture as raw rows, got {len(buffer)} bytes that are none.")
+        raise ValueError(f"must be a picture as raw rows, got {len(buffer)} bytes that are none.")
     return header
 
 
