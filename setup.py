@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
-from setuptools import Command, setup
+from setuptools import Command, find_packages, setup
 
 ROOT = Path(__file__).parent.resolve()
 WARNINGS = ("-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Wno-unused-parameter")
@@ -99,4 +99,12 @@ def extension() -> dict:
     return {"ext_modules": [module], "cmdclass": commands}
 
 
-setup(**extension())
+# The manifests lie in datasets/, where a user looks; a wheel carries them inside the package that reads them.
+MANIFESTS = "msgnn_plugin.data.manifest_files"
+
+setup(
+    packages=[*find_packages(include=["msgnn_plugin*"]), MANIFESTS],
+    package_dir={MANIFESTS: "datasets/manifests"},
+    package_data={MANIFESTS: ["*.yml"]},
+    **extension(),
+)

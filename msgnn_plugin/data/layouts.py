@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from msgnn_plugin.data.images import list_images, natural_key
@@ -17,6 +18,21 @@ _MAX_DEPTH = 4
 _HOW = "Copy or link a published set there; datasets/README.md says which and how."
 
 
+@dataclass
+class Survey:
+    """What lies below a folder.
+
+    Attributes:
+        layout: The layout in words.
+        pairs: The pairs, names unique, in natural order.
+        alone: Files that lack their partner.
+    """
+
+    layout: str
+    pairs: list[Pair]
+    alone: list[Path] = field(default_factory=list)
+
+
 def find_pairs(
     root: str | Path | None = None,
     *,
@@ -29,7 +45,7 @@ def find_pairs(
 
     Recognised: two folders side by side under any of the usual names; ``norain-N`` and ``rain-N`` in one folder, or
     the rainy ones in a folder below; files that hold a pair as two halves; a list of pairs; the folder that
-    `basicsr lmdb` writes. ``root`` may lie above the pictures as long as it holds one set only.
+    `basicsr data prepare` writes. ``root`` may lie above the pictures as long as it holds one set only.
 
     Args:
         root: Folder of the set.
@@ -56,22 +72,53 @@ def find_pairs(
     if root is None:
         pairs = _pairs_of_two_folders(Path(rainy_root), Path(clean_root), names)
     else:
-        root = _existing(Path(root), "root")
-        pairs = _pairs_below(root, left, names)
-        if pairs is None:
-            raise FileNotFoundError(f"Image pairs: `root` must hold image pairs, got {root} without any. {_HOW}")
+        pairs = _survey_below(_existing(Path(root), "root"), left, names, None).pairs
     if not pairs:
         raise ValueError("Image pairs: `exclude` must leave at least one pair, got names for all of them.")
     return pairs
 
 
-def _pairs_below(folder: Path, left: str, exclude: frozenset[str]) -> list[Pair] | None:
-    """Return the pairs of the one layout in or below a folder, None where there is none."""
+def survey_pairs(
+    root: str | Path, *, rainy: str | None = None, clean: str | None = None, left: str = "clean"
+) -> Survey:
+    """Find the pairs below a folder as `find_pairs` does, name the layout, and go on where a file has no partner.
+
+    Args:
+        root: Folder of the set.
+        rainy: Folder of the rainy pictures inside it, for a name that no published layout has; ``clean`` likewise.
+        clean: Folder of the clean pictures, together with ``rainy``.
+        left: Which half of a one-file pair is the left one, "clean" or "rainy".
+
+    Returns:
+        What was found.
+
+    Raises:
+        FileNotFoundError: If a folder is missing or holds no pictures.
+        ValueError: If the layout is not certain, or an LMDB is damaged.
+    """
+    root = _existing(Path(root), "root")
+    alone: list[Path] = []
+    if rainy is None or clean is None:
+        survey = _survey_below(root, left, frozenset(), alone)
+    else:
+        pairs = _pairs_of_two_folders(root / rainy, root / clean, frozenset(), alone)
+        survey = Survey(f"two folders {rainy} | {clean}", pairs)
+    survey.alone = alone
+    return survey
+
+
+def find_sets(root: str | Path) -> list[Path]:
+    """Return the topmost folders below ``root`` (itself, if it is one) that a layout fits, in natural order."""
+    return _search(_existing(Path(root), "root"), _MAX_DEPTH)
+
+
+def _survey_below(folder: Path, left: str, exclude: frozenset[str], alone: list[Path] | None) -> Survey:
+    """Return what the one layout in or below a folder holds."""
     found = _search(folder, _MAX_DEPTH)
     if not found:
-        return None
+        raise FileNotFoundError(f"Image pairs: `root` must hold image pairs, got {folder} without any. {_HOW}")
     if len(found) == 1:
-        return _pairs_in(found[0], left, exclude)
+        return _survey_of(found[0], left, exclude, alone)
     parts = [path.relative_to(folder).parts for path in found]
     heads = [_plain(part[0]) for part in parts]
     if len(set(heads)) < len(heads) or not _MERGED_FOLDERS.issuperset(heads):
@@ -81,8 +128,10 @@ def _pairs_below(folder: Path, left: str, exclude: frozenset[str]) -> list[Pair]
         )
     merged = []
     for path, part in zip(found, parts, strict=True):
-        merged += [Pair(f"{part[0]}_{pair.name}", pair.rainy, pair.clean) for pair in _pairs_in(path, left, exclude)]
-    return sorted(merged, key=lambda pair: natural_key(pair.name))
+        survey = _survey_of(path, left, exclude, alone)
+        merged += [Pair(f"{part[0]}_{pair.name}", pair.rainy, pair.clean) for pair in survey.pairs]
+    layout = f"{' + '.join(part[0] for part in parts)}, each {survey.layout}"
+    return Survey(layout, sorted(merged, key=lambda pair: natural_key(pair.name)))
 
 
 def _search(folder: Path, depth: int) -> list[Path]:
@@ -99,30 +148,35 @@ def _is_set(folder: Path) -> bool:
     return bool(_two_sides(folder) or (folder / _PAIR_LIST).is_file() or list_images(folder))
 
 
-def _pairs_in(folder: Path, left: str, exclude: frozenset[str]) -> list[Pair]:
-    """Return the pairs of a folder that a layout fits."""
+def _survey_of(folder: Path, left: str, exclude: frozenset[str], alone: list[Path] | None) -> Survey:
+    """Return what a folder holds that a layout fits."""
     if is_store(folder):
         raise ValueError(
             f"Image pairs: `root` must hold both sides, got {folder}, an LMDB of one. "
             "Give the folder above it, or rainy_root and clean_root."
         )
     if (folder / _PAIR_LIST).is_file():
-        return _pairs_of_list(folder, exclude)
+        return Survey(f"list {_PAIR_LIST}", _pairs_of_list(folder, exclude))
     sides = _two_sides(folder)
     if sides:
-        return _pairs_of_two_folders(*sides, exclude)
+        rainy, clean = (path.relative_to(folder).as_posix() for path in sides)
+        return Survey(f"two folders {rainy} | {clean}", _pairs_of_two_folders(*sides, exclude, alone))
     images = list_images(folder)
     clean = [path for path in images if path.stem.lower().startswith("norain-")]
     rainy = [path for path in images if path.stem.lower().startswith("rain-")]
+    layout = "rain-N and norain-N in one folder"
     if clean and not rainy:
         below = [path for name, path in _subfolders(folder).items() if name in RAINY_FOLDERS]
         rainy = list_images(below[0]) if len(below) == 1 else []
+        layout = f"norain-N, rainy ones in {below[0].name} below" if rainy else layout
     if clean and rainy:
-        return pair_by_name(rainy, clean, exclude)
-    return pair_halves(images, left, exclude)
+        return Survey(layout, pair_by_name(rainy, clean, exclude, alone))
+    return Survey(f"one file a pair, left half {left}", pair_halves(images, left, exclude))
 
 
-def _pairs_of_two_folders(rainy_root: Path, clean_root: Path, exclude: frozenset[str]) -> list[Pair]:
+def _pairs_of_two_folders(
+    rainy_root: Path, clean_root: Path, exclude: frozenset[str], alone: list[Path] | None = None
+) -> list[Pair]:
     """Pair two folders, each of files or an LMDB."""
     rainy_store = is_store(_existing(rainy_root, "rainy_root"))
     clean_store = is_store(_existing(clean_root, "clean_root"))
@@ -131,7 +185,7 @@ def _pairs_of_two_folders(rainy_root: Path, clean_root: Path, exclude: frozenset
     rainy, clean = list_images(rainy_root), list_images(clean_root)
     if not rainy and not clean:
         raise FileNotFoundError(f"Image pairs: {rainy_root} and {clean_root} must hold pictures, got none. {_HOW}")
-    return pair_by_name(rainy, clean, exclude)
+    return pair_by_name(rainy, clean, exclude, alone)
 
 
 def _pictures(folder: Path) -> dict[str, Picture]:

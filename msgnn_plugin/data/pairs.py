@@ -43,7 +43,12 @@ class Pair:
         return self.rainy.half is not None
 
 
-def pair_by_name(rainy_paths: Sequence[Path], clean_paths: Sequence[Path], exclude: Iterable[str] = ()) -> list[Pair]:
+def pair_by_name(
+    rainy_paths: Sequence[Path],
+    clean_paths: Sequence[Path],
+    exclude: Iterable[str] = (),
+    alone: list[Path] | None = None,
+) -> list[Pair]:
     """Pair two lists of files by their names.
 
     A rainy file takes the clean file of the same stem, else of the same stem without what publishers add
@@ -53,12 +58,13 @@ def pair_by_name(rainy_paths: Sequence[Path], clean_paths: Sequence[Path], exclu
         rainy_paths: Rainy files, stems unique.
         clean_paths: Clean files, stems unique.
         exclude: Stems, of either side, to leave out.
+        alone: Gets the files without a partner; None makes them an error.
 
     Returns:
         Pairs in the natural order of the rainy stems.
 
     Raises:
-        ValueError: If a file on either side has no partner, or a partner is not certain.
+        ValueError: If a file on either side has no partner and ``alone`` is None, or a partner is not certain.
     """
     exclude = set(exclude)
     rainy = _by_stem(rainy_paths)
@@ -71,14 +77,20 @@ def pair_by_name(rainy_paths: Sequence[Path], clean_paths: Sequence[Path], exclu
         partner = _partner(stem, rainy[stem], clean, bare)
         used.add(partner)
         if partner is None and stem not in exclude:
-            raise ValueError(
-                f"Image pairs: `{rainy[stem]}` must have a clean partner, got none. Add it or exclude `{stem}`."
-            )
-        if stem not in exclude and partner not in exclude:
+            if alone is None:
+                raise ValueError(
+                    f"Image pairs: `{rainy[stem]}` must have a clean partner, got none. Add it or exclude `{stem}`."
+                )
+            alone.append(rainy[stem])
+        elif stem not in exclude and partner not in exclude:
             pairs.append(Pair(stem, Picture(str(rainy[stem])), Picture(str(clean[partner]))))
     for stem, path in clean.items():
         if stem not in used and stem not in exclude:
-            raise ValueError(f"Image pairs: `{path}` must have a rainy partner, got none. Add it or exclude `{stem}`.")
+            if alone is None:
+                raise ValueError(
+                    f"Image pairs: `{path}` must have a rainy partner, got none. Add it or exclude `{stem}`."
+                )
+            alone.append(path)
     _warn_unknown(exclude, rainy.keys() | clean.keys())
     return pairs
 
