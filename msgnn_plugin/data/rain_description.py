@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+# To be raised with every change of what describe_rain gives: descriptions are kept between runs.
+VERSION = 1
 # Full widths at half maximum, in pixels, of the lines looked for, half an octave apart.
 WIDTHS = (1.4, 2.0, 2.8, 4.0, 5.7, 8.0, 11.3)
 ORIENTATIONS = 36
