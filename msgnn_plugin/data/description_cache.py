@@ -54,7 +54,6 @@ def describe_pictures(pictures: Sequence[Picture]) -> NDArray[np.float32]:
 
     if missing:
         console = Console(stderr=True)
-        quiet = not console.is_terminal
         # Decoding, filtering and most of numpy run outside the interpreter's lock, so threads are enough.
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             results = track(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from msgnn_plugin.data.rain_description import describe_rain
 
@@ -20,6 +20,14 @@ class ExemplarBank:
     def __init__(self, images: Tensor) -> None:
         self.images = images
         self._descriptions = np.stack([describe_rain(image.permute(1, 2, 0).cpu().numpy()) for image in images])
+
+    @classmethod
+    def of(cls, network: nn.Module) -> "ExemplarBank | None":
+        """Return the bank in a network's weights; None if it has none, or looks at no exemplar."""
+        images = getattr(network, "exemplar_bank", None)
+        if images is None or len(images) == 0 or not network.use_exemplar:
+            return None
+        return cls(images)
 
     def nearest(self, rainy: Tensor) -> Tensor:
         """Return the exemplar of a rainy picture.
@@ -40,6 +48,6 @@ def as_bytes(image: Tensor) -> NDArray[np.uint8]:
     return (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
-def stack_bank(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+def pack_bank(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
     """Turn pictures (h, w, 3), RGB, all of one size, into the uint8 tensor (E, 3, h, w) that weights carry."""
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
