@@ -16,6 +16,7 @@ _HOMES = {
     "SampleNumberSampler": "sampling",
     "SyntheticRainDataset": "synthetic",
     "atomic_path": "atomic",
+    "describe_rain": "rain_description",
     "find_pairs": "layouts",
     "write_bytes_atomic": "atomic",
 }
