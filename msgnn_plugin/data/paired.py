@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch.utils.data import Dataset
 
+from msgnn_plugin.data.crops import draw_turn, draw_window, to_tensor
 from msgnn_plugin.data.description_cache import describe_pictures
 from msgnn_plugin.data.exemplars import ExemplarSampler
-from msgnn_plugin.data.images import to_unit_range
 from msgnn_plugin.data.layouts import find_pairs
 from msgnn_plugin.data.pairs import Picture
 from msgnn_plugin.data.reading import PictureReader, describe
@@ -111,14 +110,14 @@ class PairedExemplarDataset(Dataset):
         # An LMDB of raw rows gives views of the mapped file, so that only what the windows cut out is read.
         whole_rainy, whole_clean = self.reader.read_pair(pair)
         window = self._draw_window(whole_rainy, pair.rainy, generator)
-        turn = self._draw_turn(generator)
+        turn = draw_turn(self.flip, self.rotate, generator)
         chosen, whole_exemplar = self._exemplar_of(index, whole_rainy, generator)
         exemplar_window = self._draw_window(whole_exemplar, chosen, generator)
         return {
-            "lq": _finish(whole_rainy[window], turn),
-            "gt": _finish(whole_clean[window], turn),
+            "lq": to_tensor(whole_rainy[window], turn),
+            "gt": to_tensor(whole_clean[window], turn),
             # Turned like the pair, so that rain keeps its direction between the two.
-            "exemplar": _finish(whole_exemplar[exemplar_window], turn),
+            "exemplar": to_tensor(whole_exemplar[exemplar_window], turn),
             "lq_path": describe(pair.rainy),
             "gt_path": describe(pair.clean),
             "exemplar_path": describe(chosen),
@@ -130,23 +129,7 @@ class PairedExemplarDataset(Dataset):
         return ExemplarSampler(policy, count=len(self.pairs), nearest=nearest, descriptions=descriptions)
 
     def _draw_window(self, image: np.ndarray, picture: Picture, generator: np.random.Generator) -> tuple[slice, slice]:
-        """Draw where to crop; every position is equally likely."""
-        if self.crop_size is None:
-            return slice(None), slice(None)
-        height, width = image.shape[:2]
-        if min(height, width) < self.crop_size:
-            raise ValueError(
-                f"PairedExemplarDataset: `{describe(picture)}` must be at least crop_size = {self.crop_size} pixels a "
-                f"side, got {width}x{height}. Exclude it or choose a smaller crop."
-            )
-        top = int(generator.integers(height - self.crop_size + 1))
-        left = int(generator.integers(width - self.crop_size + 1))
-        return slice(top, top + self.crop_size), slice(left, left + self.crop_size)
-
-    def _draw_turn(self, generator: np.random.Generator) -> tuple[bool, bool, bool]:
-        """Draw whether to mirror left to right, mirror top to bottom and transpose."""
-        across, down, transpose = (bool(bit) for bit in generator.integers(2, size=3))
-        return self.flip and across, self.rotate and down, self.rotate and transpose
+        return draw_window(image.shape[:2], self.crop_size, generator, f"PairedExemplarDataset: `{describe(picture)}`")
 
     def _exemplar_of(self, index: int, rainy: np.ndarray, generator: np.random.Generator) -> tuple[Picture, np.ndarray]:
         """Return the exemplar's place and picture; ``rainy`` is the picture at ``index``, already read."""
@@ -155,15 +138,3 @@ class PairedExemplarDataset(Dataset):
         other = self.exemplar_sampler(index, generator)
         picture = self.pairs[other].rainy
         return picture, rainy if other == index else self.reader.read_picture(picture)
-
-
-def _finish(image: np.ndarray, turn: tuple[bool, bool, bool]) -> torch.Tensor:
-    """Mirror and transpose a picture (H, W, 3) and make it a tensor (3, H, W) in [0, 1]."""
-    across, down, transpose = turn
-    if across:
-        image = image[:, ::-1]
-    if down:
-        image = image[::-1]
-    if transpose:
-        image = image.transpose(1, 0, 2)
-    return torch.from_numpy(to_unit_range(image))

@@ -1,7 +1,6 @@
 """The data set that makes its rain while it is read."""
 
 import operator
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,7 @@ from torch.utils.data import Dataset
 
 from msgnn_plugin.data.crops import draw_turn, draw_window, to_tensor
 from msgnn_plugin.data.exemplars import ExemplarSampler
-from msgnn_plugin.data.images import list_images, natural_key
-from msgnn_plugin.data.pairs import Picture, as_stems
-from msgnn_plugin.data.reading import PictureReader
+from msgnn_plugin.data.photographs import find_photographs, read_photograph
 from msgnn_plugin.data.synthesis import MadeRain, find_preset, synthesize
 
 
@@ -59,9 +56,11 @@ class SyntheticRainDataset(Dataset):
             raise ValueError(f"SyntheticRainDataset: `crop_size` must be at least 1 or None, got {crop_size}.")
         if seed < 0:
             raise ValueError(f"SyntheticRainDataset: `seed` must be at least 0, got {seed}.")
+        if exemplar == "retrieved":
+            rule = "random, fixed or self, as rain cannot be compared before it is made"
+            raise ValueError(f"SyntheticRainDataset: `exemplar` must be {rule}, got 'retrieved'.")
         self.preset = find_preset(preset)
         self.paths = find_photographs(root, exclude)
-        self.reader = PictureReader()
         self.crop_size = crop_size
         self.flip = flip
         self.rotate = rotate
@@ -111,36 +110,9 @@ class SyntheticRainDataset(Dataset):
     def _make(self, index: int, generator: np.random.Generator) -> MadeRain:
         """Make one rainy crop."""
         path = str(self.paths[index])
-        photograph = _eight_bits(self.reader.read_picture(Picture(path)))
+        photograph = read_photograph(path)
         window = draw_window(photograph.shape[:2], self.crop_size, generator, f"SyntheticRainDataset: `{path}`")
         if self.preset.additive:
             return synthesize(photograph[window], self.preset, generator)
         whole = synthesize(photograph, self.preset, generator)
         return MadeRain(whole.rainy[window], whole.clean[window], None)
-
-
-def find_photographs(root: str | Path, exclude: Sequence[str | int] = ()) -> list[Path]:
-    """Return the pictures in a folder, at any depth, hidden ones left out, in natural order.
-
-    Args:
-        root: The folder.
-        exclude: Names (file names without suffix) of pictures to leave out.
-
-    Raises:
-        FileNotFoundError: If the folder is missing, or nothing is left in it.
-    """
-    if not Path(root).is_dir():
-        raise FileNotFoundError(f"clean photographs: `root` must be a folder, got {root}.")
-    found = []
-    for parent, folders, _ in os.walk(root):
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
-        found += list_images(parent)
-    unwanted = as_stems(exclude)
-    kept = [path for path in found if path.stem not in unwanted]
-    if not kept:
-        raise FileNotFoundError(f"clean photographs: `root` must hold at least one picture, got {root} with none.")
-    return kept
-
-
-def _eight_bits(image: np.ndarray) -> np.ndarray:
-    return image if image.dtype == np.uint8 else np.rint(image / 257).astype(np.uint8)

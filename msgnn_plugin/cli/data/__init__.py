@@ -4,8 +4,8 @@ import argparse
 import importlib
 
 NAME = "data"
-HELP = "list, verify, prepare and preview data sets"
-SUBCOMMANDS = ("list",)
+HELP = "list, verify, prepare, preview and make data sets"
+SUBCOMMANDS = ("list", "synthesize")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

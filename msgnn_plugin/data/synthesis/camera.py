@@ -29,5 +29,8 @@ def blur(picture: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     """Blur by a Gaussian, standard deviation in pixels; 0 leaves the picture as it is. The shape is kept."""
     if sigma <= 0:
         return picture
-    blurred = cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-    return blurred.reshape(picture.shape)
+    radius = int(np.ceil(3 * sigma))
+    kernel = np.exp(-0.5 * np.square(np.arange(-radius, radius + 1, dtype=np.float32) / np.float32(sigma)))
+    kernel /= kernel.sum()
+    # Not GaussianBlur: its thread pool does not survive a fork into data-loader workers.
+    return cv2.sepFilter2D(picture, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REPLICATE).reshape(picture.shape)

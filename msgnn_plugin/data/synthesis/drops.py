@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -73,8 +72,9 @@ def add_drops(scene: NDArray[np.float32], drops: LensDrops, rng: np.random.Gener
     cover, source_y, source_x, shade = _lens(size, drops, rng)
     if not cover.any():
         return scene
-    refracted = cv2.remap(scene, source_x, source_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    refracted = refracted.reshape(scene.shape) * shade[..., None]
+    behind = cover > 0
+    refracted = np.zeros_like(scene)
+    refracted[behind] = _look_up(scene, source_y[behind], source_x[behind]) * shade[behind][:, None]
     sigma = drops.defocus * min(size)
     # Blurred together with its cover, a drop takes no light from beyond its outline.
     cover = cover[..., None]
@@ -112,6 +112,24 @@ def _lens(
         edge = np.clip((distance - _RIM_FROM) / (1 - _RIM_FROM), 0, 1)
         shade[window][here] = (1 - np.float32(drops.rim) * edge * edge)[here]
     return cover, source_y, source_x, shade
+
+
+def _look_up(scene: NDArray[np.float32], y: NDArray[np.float32], x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the scene at places (N,), shape (N, C), bilinear; what lies outside is mirrored in."""
+    (top, below, down), (left, right, across) = (
+        _neighbours(place, side) for place, side in zip((y, x), scene.shape[:2], strict=True)
+    )
+    upper = scene[top, left] * (1 - across) + scene[top, right] * across
+    lower = scene[below, left] * (1 - across) + scene[below, right] * across
+    return upper * (1 - down) + lower * down
+
+
+def _neighbours(place: NDArray[np.float32], side: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray]:
+    """Return the pixels before and after each place along one axis, and how far it is between them."""
+    before = np.floor(place)
+    ring = np.concatenate([np.arange(side), np.arange(side)[::-1]])  # a picture and its mirror image
+    index = before.astype(np.intp)
+    return ring[index % (2 * side)], ring[(index + 1) % (2 * side)], (place - before)[:, None]
 
 
 def _draw_radii(size: tuple[int, int], drops: LensDrops, rng: np.random.Generator) -> list[float]:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,7 +63,10 @@ def add_haze(scene: NDArray[np.float32], share: NDArray[np.float32], airlight: f
     return scene * share + (1 - share) * np.float32(airlight)
 
 
-def smooth_noise(size: tuple[int, int], cells: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return values in [-1, 1], shape ``size``, that change smoothly over a grid of ``cells`` x ``cells``."""
-    coarse = rng.uniform(-1, 1, (cells + 1, cells + 1)).astype(np.float32)
-    return np.clip(cv2.resize(coarse, (size[1], size[0]), interpolation=cv2.INTER_CUBIC), -1, 1)
+def smooth_noise(size: tuple[int, int], waves: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return values in [-1, 1], shape ``size``: a cosine series of ``waves`` x ``waves`` terms, the slowest first."""
+    coefficients = rng.uniform(-1, 1, (waves, waves)).astype(np.float32)
+    down, across = (
+        np.cos(np.pi * np.arange(waves) * (np.arange(side)[:, None] + 0.5) / side).astype(np.float32) for side in size
+    )
+    return down @ (coefficients / np.abs(coefficients).sum()) @ across.T
