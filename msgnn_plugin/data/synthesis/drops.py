@@ -11,6 +11,8 @@ from msgnn_plugin.data.synthesis.camera import blur
 _OUTLINE_WAVES = (2, 3, 4)
 # How far an outline may reach beyond its radius, both for the waves and for the longer way down.
 _MOST_REACH = 1.6
+# Smaller drops, in pixels, are too small to show anything.
+_MIN_RADIUS = 1.0
 # Beyond this share of the radius the rim darkens: light that enters so flat is thrown off the lens.
 _RIM_FROM = 0.75
 
@@ -135,7 +137,7 @@ def _neighbours(place: NDArray[np.float32], side: int) -> tuple[NDArray[np.intp]
 def _draw_radii(size: tuple[int, int], drops: LensDrops, rng: np.random.Generator) -> list[float]:
     """Draw drops, every ratio of radii equally likely, until they cover enough; overlaps are left out of account."""
     wanted, radii = drops.cover * size[0] * size[1], []
-    low, high = np.log(np.multiply(drops.radius, min(size)))
+    low, high = np.log(np.maximum(np.multiply(drops.radius, min(size)), _MIN_RADIUS))
     while wanted > 0:
         radius = float(np.exp(rng.uniform(low, high)))
         wanted -= np.pi * radius**2

@@ -176,9 +176,9 @@ _RAIN200L = Preset(
         StreakRanges(
             density=(0.14, 0.5),
             length=(32, 85),
-            width=(1.5, 2.6),
-            spread=(0.5, 2.0),
-            brightness=(0.055, 0.21),
+            width=(1.4, 2.4),
+            spread=(1.0, 3.0),
+            brightness=(0.06, 0.22),
             evenness=(1.0, 2.2),
             taper=(0.5, 1.0),
             ripple=(0.0, 0.6),
@@ -211,7 +211,7 @@ _RAIN200H = Preset(
             ceiling=1.2,
         ),
     ),
-    angle=(-12, 12),
+    angle=(-9, 9),
     fan=(0, 16),
 )
 # Streaks of a picture editor: noise blurred along one direction and laid over the photograph by "screen".
