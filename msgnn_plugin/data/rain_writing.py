@@ -66,7 +66,7 @@ def write_rain_set(
     on_done: Callable[[], None] = lambda: None,
     on_bad: Callable[[str], None] = lambda sentence: None,
 ) -> tuple[int, int]:
-    """Write ``out/rainy/NAME.png`` and ``out/clean/NAME.png``, with ``out/rain/NAME.png`` where it is kept.
+    """Write ``out/rainy/NAME.png`` and ``out/clean/NAME.png``, with ``out/rain_layer/NAME.png`` where it is kept.
 
     Several rainy pictures of one photograph are ``NAME_1.png`` and so on, beside one clean ``NAME.png``, or one each by
     night, where every one has lamps of its own. Each is a function of the seed, the photograph's path below ``root``
@@ -150,7 +150,7 @@ def make_rain(place: tuple[str, str], out: Path, rain_set: RainSet, root: Path) 
         rng = np.random.default_rng(np.random.SeedSequence((rain_set.seed, number, *path.encode())))
         made = synthesize(clean, preset, rng)
         if rain_set.keep_rain:
-            _write(out / "rain" / f"{rainy_names[number]}.png", made.rain)
+            _write(out / "rain_layer" / f"{rainy_names[number]}.png", made.rain)
         clean_path = out / "clean" / f"{name if preset.night is None else rainy_names[number]}.png"
         if not clean_path.exists():
             _write(clean_path, made.clean)

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="another seed, another rain (%(default)s)")
     parser.add_argument("--per-picture", type=int, metavar="N", help="rains a photograph (14 for rain1400, else 1)")
-    parser.add_argument("--rain", action="store_true", help="write the known rain layer too, where rain is one")
+    parser.add_argument("--rain", action="store_true", help="write the known rain too, to rain_layer, where it is one")
     parser.add_argument(
         "--exclude", nargs="+", default=[], metavar="NAME", help="photographs to leave out, by their names"
     )
