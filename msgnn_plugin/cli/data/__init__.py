@@ -5,7 +5,7 @@ import importlib
 
 NAME = "data"
 HELP = "list, verify, prepare and preview data sets"
-SUBCOMMANDS = ("list", "verify")
+SUBCOMMANDS = ("list", "verify", "prepare", "preview")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
