@@ -241,7 +241,7 @@ def _judge_repeats(
 
 def _sort_repeat(one: Scan, two: Scan, repeats: list[tuple[str, str, str]], shared: list[tuple[str, str]]) -> None:
     """Tell two pairs of one background apart: the same rain, or another."""
-    if one.rainy_digest == two.rainy_digest:
+    if (one.rainy_digest, one.digest) == (two.rainy_digest, two.digest):
         repeats.append((one.name, two.name, "every pixel"))
     elif one.layer is not None and _correlate(one.layer, two.layer) > _SAME_RAIN:
         repeats.append((one.name, two.name, "saved anew"))
