@@ -120,8 +120,8 @@ class LmdbStore:
             if self.form == "png":
                 return decode_image(value, f"{self.path}/{name_of_key(key)}.png")
         try:
-            # The map, and so the value, stays in place until the environment goes.
-            return raw_rows.unpack(value, self.environment)
+            # The map, and so the value, stays in place as long as this store.
+            return raw_rows.unpack(value, self)
         except ValueError as error:
             raise ValueError(f"LMDB: `{key}` in {self.path} {error} {_REMEDY}") from error
 

@@ -12,7 +12,7 @@ _PACKAGED = Path(__file__).with_name("manifest_files")
 FOLDER = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "datasets" / "manifests"
 _TEXTS = ("title", "about", "source", "licence", "sizes", "notes")
 _KEYS = {*_TEXTS, "layouts", "left", "paired", "shared_backgrounds", "splits"}
-_SPLIT_KEYS = {"pairs", "backgrounds", "folders", "numbers", "rainy", "clean"}
+_SPLIT_KEYS = {"pairs", "backgrounds", "folders", "numbers", "repeats", "rainy", "clean"}
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class SplitRule:
         backgrounds: Number of distinct clean files, where several rainy pictures share one; None if not stated.
         folders: Names the part's folder goes by; "a/b" is b inside a.
         numbers: First and last number N of the pictures ``N_K`` or ``N`` that belong to it in an undivided copy.
+        repeats: Pairs that the published part holds more than once, so that they are no fault of a copy.
         rainy: Folder of the rainy pictures inside the part, for names that no published layout has.
         clean: Folder of the clean ones, together with ``rainy``.
     """
@@ -34,6 +35,7 @@ class SplitRule:
     backgrounds: int | None = None
     folders: tuple[str, ...] = ()
     numbers: tuple[int, int] | None = None
+    repeats: int = 0
     rainy: str | None = None
     clean: str | None = None
 
@@ -141,9 +143,10 @@ def _split(path: Path, name: str, rule: Any) -> SplitRule:
     sides = [rule.get(key) for key in ("rainy", "clean")]
     right = sides == [None, None] or _is_list_of(sides, str)
     _check(path, f"{where}.rainy", sides, right, "given together with `clean`, both names of folders")
-    return SplitRule(
-        name, tuple(pairs), backgrounds, tuple(folders), None if numbers is None else tuple(numbers), *sides
-    )
+    repeats = rule.get("repeats", 0)
+    _check(path, f"{where}.repeats", repeats, repeats == 0 or _is_count(repeats), "a number from 0")
+    numbers = None if numbers is None else tuple(numbers)
+    return SplitRule(name, tuple(pairs), backgrounds, tuple(folders), numbers, repeats, *sides)
 
 
 def _check_keys(path: Path, where: str, fields: Any, known: set[str]) -> None:

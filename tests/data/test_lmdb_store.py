@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from msgnn_plugin.data import LmdbStore, PairedExemplarDataset, find_pairs
+from msgnn_plugin.data.lmdb_store import open_store
 from msgnn_plugin.data.lmdb_writer import build_lmdb
 
 TENSORS = ("lq", "gt", "exemplar")
@@ -131,8 +132,8 @@ def test_reading_writes_nothing_and_needs_no_right_to(store):
 
 
 def test_raw_rows_are_read_in_place(pair_folder, build):
-    side = build("raw") / "lq.lmdb"
-    store = LmdbStore(str(side))
+    side = str(build("raw") / "lq.lmdb")
+    store = open_store(side)
     key = store.keys_by_name()["3"]
     assert np.shares_memory(store.read(key), store.read(key))
     with pytest.raises(ValueError, match="read-only"):
@@ -142,7 +143,7 @@ def test_raw_rows_are_read_in_place(pair_folder, build):
     crop = store.read(key)[2:5, ::-1]
     del store
     gc.collect()
-    assert environment() is not None
+    assert open_store(side).environment is environment()
     files = PairedExemplarDataset(root=pair_folder)
     np.testing.assert_array_equal(crop, files.reader.read_picture(files.pairs[2].rainy)[2:5, ::-1])
     del crop

@@ -5,7 +5,7 @@ import importlib
 
 NAME = "data"
 HELP = "list, verify, prepare, preview and make data sets"
-SUBCOMMANDS = ("list", "synthesize")
+SUBCOMMANDS = ("list", "verify", "prepare", "preview", "synthesize")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,27 @@
+"""The progress bar that commands draw on the error stream."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def progress_bar() -> Iterator[tuple[Callable[[str, int], None], Callable[[int], None]]]:
+    """Draw a bar for each stretch of work.
+
+    Yields:
+        A function that begins a stretch (what it is, how many steps; 0 for a number not known), and one that says how
+        many steps more of it are done.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+
+        def begin(what: str, total: int) -> None:
+            progress.add_task(what, total=total or None)
+
+        def advance(count: int) -> None:
+            progress.advance(progress.task_ids[-1], count)
+
+        yield begin, advance
