@@ -17,8 +17,8 @@ from msgnn_plugin.data.scan import Scan, scan_entries
 
 # A chance below this counts as certain.
 _CERTAIN = 1e-3
-# `Scan.rain_score` below the first means that a single pair is swapped, below the second that it may be. None of 827
-# right pairs of Rain800, Rain100H, Rain100L, Rain200H and Rain1400 lies below the first and 2 below the second; were they
+# `Scan.rain_score` below the first means that a single pair is swapped, below the second that it may be. Of 827 right
+# pairs (Rain800, Rain100H, Rain100L, Rain200H, Rain1400) none lies below the first and 2 below the second; were they
 # swapped, 87 and 98 % of Rain800's would, and 99 and 100 % of the others'.
 _SWAPPED, _MAYBE_SWAPPED = -0.55, -0.2
 # Rain layers of one pair saved anew as JPEG of quality 50 and up, at another size too, agree by 0.97 and more
