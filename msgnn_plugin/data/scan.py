@@ -30,7 +30,7 @@ class Scan:
         rainy_digest: Digest of the rainy picture's pixels.
         digest: Digest of the background's pixels: of the clean picture, of the only one where there is no clean one.
         thumbnail: Thumbnail of the background, see `make_thumbnail`.
-        layer: The rain alone, (rainy - clean) without its coarse structure, shape (64, 64), float32; None if unpaired.
+        layer: The rain alone, (rainy - clean) without its coarse structure, shape (64, 64), float16; None if unpaired.
         edge_ratio: Log of the rainy edge energy over the clean one; None if unpaired.
         rain_score: How much the rainy side looks as if rain were on it and not on the other: the edge ratio, the mean
             log ratio over pixels (which veiling, that flattens strong edges, does not turn), and the skew of the
@@ -43,7 +43,7 @@ class Scan:
     rainy_digest: bytes = b""
     digest: bytes = b""
     thumbnail: NDArray[np.uint8] | None = None
-    layer: NDArray[np.float32] | None = None
+    layer: NDArray[np.float16] | None = None
     edge_ratio: float | None = None
     rain_score: float | None = None
 
@@ -128,7 +128,7 @@ def _compare_rain(rainy: np.ndarray, clean: np.ndarray, difference: np.ndarray) 
 def _rain_layer(difference: np.ndarray) -> np.ndarray:
     """Return `Scan.layer`."""
     layer = cv2.resize(difference, (LAYER_SIDE, LAYER_SIDE), interpolation=cv2.INTER_AREA)
-    return layer - cv2.GaussianBlur(layer, (0, 0), 2)
+    return (layer - cv2.GaussianBlur(layer, (0, 0), 2)).astype(np.float16)
 
 
 def _digest(image: np.ndarray) -> bytes:

@@ -149,6 +149,13 @@ def test_one_background_under_two_rains_is_no_fault(tree, make_pair, save_pair):
     assert notes[0].items == ["norain-1 ~ norain-4"]
 
 
+def test_one_rain_at_two_strengths_is_no_duplicate(tree, make_pair, save_pair):
+    root, manifest, written = tree("rain200h_jorder")
+    rainy, clean = make_pair(1)
+    save_pair(written["train"][3], cv2.addWeighted(rainy, 0.5, clean, 0.5, 0), clean)
+    assert verify(manifest, root).faults == []
+
+
 def test_as_many_repeats_as_were_published_are_no_fault(tree, make_pair, save_pair):
     root, manifest, written = tree("rain200h_jorder")
     save_pair(written["train"][3], *make_pair(1))
