@@ -33,9 +33,13 @@ def resolve_paths(opt: dict[str, Any], root: Path) -> None:
 
 
 def set_folders(opt: dict[str, Any], root: Path) -> None:
-    """Write the folders of this run into ``opt["path"]`` under BasicSR's names."""
+    """Write the folders of this run into ``opt["path"]`` under BasicSR's names.
+
+    ``path.experiments_root`` is where experiments lie on the way in, and the folder of this one on the way out.
+    """
     training = "train" in opt["datasets"]
-    home = root / ("experiments" if training else "results") / opt["name"]
+    home = experiment_folder(opt, root) if training else root / "results" / opt["name"]
+    opt["path"].pop("experiments_root", None)
     folders = {"log": home, "visualization": home / "visualization"}
     if training:
         folders |= {"experiments_root": home, "models": home / "models", "training_states": home / "training_states"}
@@ -44,9 +48,19 @@ def set_folders(opt: dict[str, Any], root: Path) -> None:
     opt["path"].update({key: str(folder) for key, folder in folders.items()})
 
 
-def _data_folder(value: str, root: Path, where: str) -> Path:
+def experiment_folder(opt: dict[str, Any], root: Path) -> Path:
+    """Return the folder of a training run."""
+    return root / Path((opt.get("path") or {}).get("experiments_root") or "experiments").expanduser() / opt["name"]
+
+
+def data_candidates(value: str, root: Path) -> list[Path]:
+    """Return where a data folder may lie, likeliest first."""
     path = Path(value).expanduser()
-    candidates = [path] if path.is_absolute() else [root / path, Path.cwd() / path]
+    return [path] if path.is_absolute() else [root / path, Path.cwd() / path]
+
+
+def _data_folder(value: str, root: Path, where: str) -> Path:
+    candidates = data_candidates(value, root)
     for candidate in candidates:
         if candidate.exists():
             return candidate
