@@ -9,9 +9,8 @@ from typing import Any
 from torch import nn
 
 from msgnn_plugin.adapters.basicsr.ablation.rows import Row, validation_set
-from msgnn_plugin.adapters.basicsr.ablation.settings import decisive_settings, differences
+from msgnn_plugin.adapters.basicsr.ablation.settings import decisive_settings, differences, is_place
 from msgnn_plugin.adapters.basicsr.components import registered
-from msgnn_plugin.adapters.basicsr.places import DATA_KEYS
 
 # Told as a factor, not among the other differences.
 _SCHEDULE = ("train.total_iter", "train.scheduler.milestones")
@@ -121,7 +120,7 @@ def _shown(key: str, value: Any, root: Path) -> str:
     if value is None:
         return "nothing"
     # A path of one machine says nothing on another one.
-    return os.path.relpath(value, root) if key.rpartition(".")[2] in DATA_KEYS else str(value)
+    return os.path.relpath(value, root) if is_place(key) else str(value)
 
 
 def _with_common_remarks(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
