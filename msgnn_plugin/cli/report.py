@@ -73,10 +73,14 @@ def _print_csv(tables: list[dict[str, Any]]) -> None:
             writer.writerow([table["table"], row["row"], row["file"], row["status"], *numbers, " ".join(remarks)])
 
 
+def _count(parameters: float) -> str:
+    return f"{parameters / 1e6:.2f}M" if parameters >= 1e5 else f"{parameters:,.0f}"
+
+
 def _cells(row: dict[str, Any]) -> list[str]:
     paper, ours = row["paper"], row["ours"]
-    counts = [f"{ours['params'] / 1e6:.2f}M"] if "params" in ours else []
-    counts += [f"paper {paper['params'] / 1e6:.2f}M"] if "params" in paper else []
+    counts = [_count(ours["params"])] if "params" in ours else []
+    counts += [f"paper {_count(paper['params'])}"] if "params" in paper else []
     cells = [row["row"], ", ".join(counts)]
     for name, digits in (("psnr", 3), ("ssim", 4)):
         cells += [f"{numbers[name]:.{digits}f}" if name in numbers else "-" for numbers in (paper, ours)]
