@@ -1,9 +1,10 @@
-"""The paired data set under BasicSR's calling form: one dictionary of options."""
+"""Our data sets under BasicSR's calling form: one dictionary of options."""
 
 from typing import Any, Literal
 
 from msgnn_plugin.adapters.basicsr import compat
 from msgnn_plugin.data.paired import PairedExemplarDataset as Core
+from msgnn_plugin.data.rainy import RainyExemplarDataset as RainyCore
 
 # A spawned loader worker unpickles the data set first; what it imports next of BasicSR must find the mends in place.
 compat.apply_before_import()
@@ -40,6 +41,32 @@ class PairedExemplarDataset(Core):
             crop_size=opt.get("gt_size") if training else None,
             flip=training and opt.get("use_hflip", False),
             rotate=training and opt.get("use_rot", False),
+            exemplar=opt.get("exemplar", "random"),
+            exemplar_path=opt.get("exemplar_path"),
+            exclude=opt.get("exclude", ()),
+            seed=opt.get("seed", 0),
+        )
+
+
+class RainyExemplarDataset(RainyCore):
+    """`msgnn_plugin.data.rainy.RainyExemplarDataset` built from a section of BasicSR's options, for testing.
+
+    Args:
+        opt: The section.
+    """
+
+    option_keys: dict[str, Any] = {  # noqa: RUF012 - read by the schema, never changed
+        "type": str,
+        "dataroot": str,
+        "exemplar": Literal["random", "fixed", "self"],
+        "exemplar_path": str | None,
+        "exclude": list[str],
+    }
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.opt = opt
+        super().__init__(
+            root=opt["dataroot"],
             exemplar=opt.get("exemplar", "random"),
             exemplar_path=opt.get("exemplar_path"),
             exclude=opt.get("exclude", ()),

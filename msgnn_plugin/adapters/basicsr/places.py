@@ -7,9 +7,14 @@ DATA_KEYS = ("dataroot", "dataroot_lq", "dataroot_gt", "exemplar_path")
 # What a user needs to hear about the sets that the shipped option files name. Links and layouts: datasets/README.md.
 KNOWN_SETS = {
     "rain200h": "Rain200H (1,800 training and 200 test pairs)",
+    "rain200l": "Rain200L (1,800 training and 200 test pairs)",
     "rain800": "Rain800 (700 training and 100 test pairs)",
-    "rain100h": "Rain100H (100 test pairs)",
+    "rain1200": "Rain1200 (12,000 training and 1,200 test pairs)",
+    "rain1400": "Rain1400 (12,600 training and 1,400 test pairs)",
+    "rain100h": "Rain100H (1,800 training and 100 test pairs)",
     "rain100l": "Rain100L (100 test pairs)",
+    "rain12": "Rain12 (12 test pairs)",
+    "real_rain": "rainy photographs, in one folder",
 }
 
 
@@ -65,7 +70,8 @@ def _data_folder(value: str, root: Path, where: str) -> Path:
         if candidate.exists():
             return candidate
     wanted = next(
-        (text for name, text in KNOWN_SETS.items() if name in value.lower()), "a folder of rainy and clean pairs"
+        (text for name, text in KNOWN_SETS.items() if name in Path(value.lower()).parts),
+        "a folder of rainy and clean pairs",
     )
     raise FileNotFoundError(
         f"`{where}`: there is no {candidates[0]}. Put {wanted} there, as unpacked or as a link "
