@@ -23,11 +23,11 @@ LAYOUTS = {
 
 
 def make_sets(root: Path, side: int = 66) -> None:
-    """Write two training and two test pairs of every set, and two rainy photographs."""
+    """Write three training and two test pairs of every set, and two rainy photographs."""
     generator = np.random.default_rng(1)
     for folder, layout in LAYOUTS.items():
-        for phase in ("train", "test"):
-            for n in (1, 2):
+        for phase, count in (("train", 3), ("test", 2)):
+            for n in range(1, count + 1):
                 clean = cv2.resize(generator.integers(0, 200, (5, 5, 3), dtype=np.uint8), (side, side))
                 rainy = np.maximum(clean, generator.choice([0, 230], (1, side, 1), p=[0.9, 0.1]).astype(np.uint8))
                 home = root / folder.format(phase=phase)
@@ -40,7 +40,8 @@ def make_sets(root: Path, side: int = 66) -> None:
                 else:
                     _write(home / layout[0].format(n=n), rainy)
                     _write(home / layout[1].format(n=n), clean)
-                _write(root / f"datasets/real_rain/{n}.jpg", cv2.resize(rainy, (96 * 2 + n, 100)))
+                if phase == "test":
+                    _write(root / f"datasets/real_rain/{n}.jpg", cv2.resize(rainy, (96 * 2 + n, 100)))
 
 
 def _write(path: Path, picture: np.ndarray) -> None:

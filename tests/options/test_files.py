@@ -77,7 +77,7 @@ def test_option_file_validates_and_its_network_runs(path):
     opt = load_options(path)
     settings = dict(opt["network_g"])
     arch = registered("arch")[settings.pop("type")]
-    net = arch(**{**settings, "num_feat": 8})
+    net = arch(**{**settings, "num_feat": 8, "num_blocks": 1})
     assert net(torch.rand(1, 3, 16, 20)).shape == (1, 3, 16, 20)
 
 

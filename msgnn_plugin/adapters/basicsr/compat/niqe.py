@@ -1,6 +1,7 @@
 """BasicSR's NIQE ends in an error about matrices or empty arrays where a picture is too small or too flat for it."""
 
 import importlib
+import warnings
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ def apply() -> None:
         if (img.shape[0] // block_size_h) * (img.shape[1] // block_size_w) < MIN_BLOCKS:
             return float("nan")
         try:
-            with np.errstate(all="ignore"):
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore", RuntimeWarning)  # of blocks without contrast, which are left out
                 return published(img, *params, block_size_h, block_size_w)
         except np.linalg.LinAlgError:
             return float("nan")
