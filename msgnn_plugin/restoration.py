@@ -1,10 +1,13 @@
 """Clean single pictures with a deraining network."""
 
+from typing import Literal
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from msgnn_plugin.data.exemplar_bank import ExemplarBank
 from msgnn_plugin.data.image_file import Picture
 from msgnn_plugin.tiling import Tiling, derain
 
@@ -30,7 +33,8 @@ class Restorer:
     Args:
         network: Takes rainy images (1, 3, H, W), RGB in [0, 1], and an exemplar of the same form or None.
         device: Where it runs.
-        exemplar: Another rainy picture, RGB in [0, 1], shape (h, w, 3); None leaves the choice to the network.
+        exemplar: Another rainy picture, RGB in [0, 1], shape (h, w, 3), or "self" for the picture itself. None takes
+            from the bank in the network's weights the one whose rain is most alike, or where that is empty the picture.
         tiling: How large pictures are cut into tiles; None takes every picture whole where the memory suffices.
     """
 
@@ -38,14 +42,15 @@ class Restorer:
         self,
         network: nn.Module,
         device: torch.device,
-        exemplar: NDArray[np.float32] | None = None,
+        exemplar: NDArray[np.float32] | Literal["self"] | None = None,
         tiling: Tiling | None = None,
     ) -> None:
         self.device = device
         self.tiling = tiling or Tiling()
         self.tiling.check_network(network)
         self.network = network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-        self.exemplar = None if exemplar is None else self._to_tensor(exemplar)
+        self.exemplar = self._to_tensor(exemplar) if isinstance(exemplar, np.ndarray) else exemplar
+        self.bank = ExemplarBank.of(network) if exemplar is None else None
 
     @torch.inference_mode()
     def __call__(self, picture: Picture) -> NDArray[np.float32]:
@@ -57,7 +62,8 @@ class Restorer:
         """
         height, width = picture.rgb.shape[:2]
         try:
-            derained = derain(self.network, self._to_tensor(picture.rgb), self.exemplar, self.tiling)
+            rainy = self._to_tensor(picture.rgb)
+            derained = derain(self.network, rainy, self._exemplar_of(rainy), self.tiling)
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
@@ -73,6 +79,11 @@ class Restorer:
         if not torch.isfinite(derained).all():
             raise ValueError("the network gave values that are no numbers; its weights may be damaged")
         return derained[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy()
+
+    def _exemplar_of(self, rainy: Tensor) -> Tensor | None:
+        if self.bank is not None:
+            return self.bank.nearest(rainy)
+        return rainy if isinstance(self.exemplar, str) else self.exemplar
 
     def _to_tensor(self, rgb: NDArray[np.float32]) -> Tensor:
         image = torch.from_numpy(rgb).permute(2, 0, 1)[None]

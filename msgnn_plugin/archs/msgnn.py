@@ -162,8 +162,8 @@ class MSGNNArch(nn.Module):
         Args:
             rainy: Rainy images.
             exemplar: Other rainy images (B or 1, 3, h, w) of any size. None means the first of the bank stored in the
-                weights, or where that is empty the rainy images themselves. Ignored by a network built without that
-                branch.
+                weights, or where that is empty the rainy images themselves. Which of the bank suits a picture is for
+                the caller to say, as `restore` does. Ignored by a network built without that branch.
             pyramid: The rainy images, their half, their quarter and so on up to the largest of ``scales``, where the
                 caller has them already; None makes them.
             region: Rows and columns that are wanted, each (first, one after the last) in pixels; the result has their

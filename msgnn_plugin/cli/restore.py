@@ -23,7 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help='picture, folder, or pattern such as "photos/*.jpg"')
     parser.add_argument("-o", "--out", required=True, help="folder for the results, STEM.png; made where it is missing")
     parser.add_argument("--weights", metavar="FILE", help="weights; the network is built from them")
-    parser.add_argument("--exemplar", metavar="FILE", help="another rainy picture to look for similar patches in")
+    parser.add_argument(
+        "--exemplar",
+        metavar="FILE",
+        help="another rainy picture to look for similar patches in, or self: the picture itself (without it: the one "
+        "of the bank in the weights whose rain is most alike, or where they have no bank the picture itself)",
+    )
     parser.add_argument("--compare", action="store_true", help="also write rainy | derained strips into OUT/compare")
     parser.add_argument(
         "--clean", metavar="PATH", help="rain-free picture, or folder of them by the same names: strips show it too"
@@ -85,7 +90,7 @@ def _load(args: argparse.Namespace) -> "Restorer":
     from msgnn_plugin.restoration import Restorer, choose_device
 
     device = choose_device(args.device)
-    exemplar = None if args.exemplar is None else read_picture(args.exemplar).rgb
+    exemplar = args.exemplar if args.exemplar in (None, "self") else read_picture(args.exemplar).rgb
     return Restorer(from_state_dict(load_weights(args.weights)), device, exemplar, _tiling(args))
 
 

@@ -15,6 +15,7 @@ _HOMES = {
     "PictureReader": "reading",
     "SampleNumberSampler": "sampling",
     "atomic_path": "atomic",
+    "describe_rain": "rain_description",
     "find_pairs": "layouts",
     "write_bytes_atomic": "atomic",
 }

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from msgnn_plugin.data.description_cache import describe_pictures
 from msgnn_plugin.data.exemplars import ExemplarSampler
 from msgnn_plugin.data.images import to_unit_range
 from msgnn_plugin.data.layouts import find_pairs
@@ -31,8 +32,10 @@ class PairedExemplarDataset(Dataset):
         crop_size: Side of the square crop in pixels; None gives whole pictures.
         flip: Whether to mirror half of the samples left to right.
         rotate: Whether to mirror half of them top to bottom and transpose half of them.
-        exemplar: "random" (any other picture), "fixed" (``exemplar_path``, else always the next picture) or "self".
+        exemplar: "random" (any other picture), "fixed" (``exemplar_path``, else always the next picture), "self" or
+            "retrieved" (one of the others whose rain looks most alike; see ``describe_pictures`` for what it keeps).
         exemplar_path: Rainy picture for "fixed".
+        exemplar_nearest: Among how many "retrieved" draws.
         exclude: Names of pictures to leave out.
         seed: Seed of all draws, at least 0.
 
@@ -56,6 +59,7 @@ class PairedExemplarDataset(Dataset):
         rotate: bool = False,
         exemplar: str = "random",
         exemplar_path: str | Path | None = None,
+        exemplar_nearest: int = 5,
         exclude: Sequence[str | int] = (),
         seed: int = 0,
     ) -> None:
@@ -74,7 +78,7 @@ class PairedExemplarDataset(Dataset):
         self.rotate = rotate
         self.seed = seed
         self.exemplar = Picture(str(exemplar_path)) if exemplar_path is not None else None
-        self.exemplar_sampler = ExemplarSampler(exemplar, count=len(self.pairs)) if self.exemplar is None else None
+        self.exemplar_sampler = self._make_sampler(exemplar, exemplar_nearest) if self.exemplar is None else None
 
     def __len__(self) -> int:
         """Return the number of pairs."""
@@ -118,6 +122,11 @@ class PairedExemplarDataset(Dataset):
             "gt_path": describe(pair.clean),
             "exemplar_path": describe(chosen),
         }
+
+    def _make_sampler(self, policy: str, nearest: int) -> ExemplarSampler:
+        several = policy == "retrieved" and len(self.pairs) > 1
+        descriptions = describe_pictures([pair.rainy for pair in self.pairs]) if several else None
+        return ExemplarSampler(policy, count=len(self.pairs), nearest=nearest, descriptions=descriptions)
 
     def _draw_window(self, image: np.ndarray, picture: Picture, generator: np.random.Generator) -> tuple[slice, slice]:
         """Draw where to crop; every position is equally likely."""

@@ -191,7 +191,7 @@ def test_refuses_truncated_pictures(pair_folder):
     [
         ({"crop_size": 0}, "`crop_size` must be at least 1 or None, got 0"),
         ({"seed": -1}, "`seed` must be at least 0, got -1"),
-        ({"exemplar": "best"}, "`exemplar` must be one of random, fixed, self, got 'best'"),
+        ({"exemplar": "best"}, "`exemplar` must be one of random, fixed, self, retrieved, got 'best'"),
         ({"exemplar_path": "x.png"}, "`exemplar` must be 'fixed' for exemplar_path, got 'random'"),
         (
             {"exclude": ["1", "2", "3", "4"]},

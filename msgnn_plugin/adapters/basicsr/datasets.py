@@ -25,8 +25,9 @@ class PairedExemplarDataset(Core):
         "left": Literal["clean", "rainy"],
         "use_hflip": bool,
         "use_rot": bool,
-        "exemplar": Literal["random", "fixed", "self"],
+        "exemplar": Literal["random", "fixed", "self", "retrieved"],
         "exemplar_path": str | None,
+        "exemplar_nearest": int,
         "exclude": list[str],
     }
 
@@ -43,6 +44,7 @@ class PairedExemplarDataset(Core):
             rotate=training and opt.get("use_rot", False),
             exemplar=opt.get("exemplar", "random"),
             exemplar_path=opt.get("exemplar_path"),
+            exemplar_nearest=opt.get("exemplar_nearest", 5),
             exclude=opt.get("exclude", ()),
             seed=opt.get("seed", 0),
         )

@@ -20,6 +20,7 @@ from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from msgnn_plugin.adapters.basicsr.bank import BANK_SIZE, bank_of_training_set
 from msgnn_plugin.adapters.basicsr.checkpoints import newest_checkpoint
 from msgnn_plugin.adapters.basicsr.components import Component, registered
 from msgnn_plugin.adapters.basicsr.option_rules import validation_tiling
@@ -48,6 +49,8 @@ class MSGNNModel(ValidationMixin, SavingMixin, SRModel):
         "train.accumulate": int,
         "train.grad_clip": float | None,
         "train.compile": bool,
+        "train.exemplar_bank": int,
+        "train.exemplar_bank_size": int | None,
         "train.extra_pixel_opt": Component("loss"),
         "val.save_best": str | bool,
         "val.input_metrics": bool,
@@ -77,6 +80,7 @@ class MSGNNModel(ValidationMixin, SavingMixin, SRModel):
         """Set up losses, optimiser and what `option_keys` adds."""
         super().init_training_settings()
         train = self.opt["train"]
+        self._fill_bank(train.get("exemplar_bank", 0), train.get("exemplar_bank_size") or BANK_SIZE)
         extra = train.get("extra_pixel_opt")
         self.cri_extra = build_loss(extra).to(self.device) if extra else None
         self.amp_type = AMP_TYPES.get(train.get("amp"))
@@ -86,6 +90,15 @@ class MSGNNModel(ValidationMixin, SavingMixin, SRModel):
         # A second face of the same weights: what is saved and validated stays the plain network.
         self.train_net = torch.compile(self.net_g) if train.get("compile", False) else self.net_g
         self.set_up_record()
+
+    def _fill_bank(self, count: int, size: int) -> None:
+        """Give the weights their bank of exemplars; weights that were loaded with one, as in resuming, keep it."""
+        net = self.get_bare_model(self.net_g)
+        if count == 0 or len(net.exemplar_bank):
+            return
+        images = bank_of_training_set(self.opt["datasets"]["train"], count, size)
+        for each in (net, getattr(self, "net_g_ema", net)):
+            each.set_exemplar_bank(images)
 
     def feed_data(self, data: dict[str, Any]) -> None:
         """Take a batch; ``exemplar`` and ``gt`` may be absent."""

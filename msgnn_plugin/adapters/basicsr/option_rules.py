@@ -44,6 +44,8 @@ def check_rules(opt: dict[str, Any], file: str | Path, is_train: bool) -> None:
         _check_training(opt, file)
     _check_save_best(opt, file)
     network = _check_network(opt, file)
+    if is_train:
+        _check_bank(opt, file, network)
     _check_tiling(opt, file, network if is_train else None)
 
 
@@ -109,6 +111,18 @@ def _check_network(opt: dict[str, Any], file: str | Path) -> nn.Module:
         return registered("arch")[settings.pop("type")](**settings)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{file}: `network_g`: {error}") from error
+
+
+def _check_bank(opt: dict[str, Any], file: str | Path, network: nn.Module) -> None:
+    """See that a bank of exemplars can be made, for a network that looks at them."""
+    count, size = (opt["train"].get(key) for key in ("exemplar_bank", "exemplar_bank_size"))
+    if count is not None and count < 0:
+        raise ValueError(f"{file}: `train.exemplar_bank` must be at least 0, got {count}.")
+    if size is not None and (size < 1 or not count):
+        rule = "at least 1" if count else "left out where `train.exemplar_bank` is 0"
+        raise ValueError(f"{file}: `train.exemplar_bank_size` must be {rule}, got {size}.")
+    if count and not (hasattr(network, "set_exemplar_bank") and network.use_exemplar):
+        raise ValueError(f"{file}: `train.exemplar_bank` must be 0 for a network that uses no exemplar, got {count}.")
 
 
 def _check_tiling(opt: dict[str, Any], file: str | Path, network: nn.Module | None) -> None:

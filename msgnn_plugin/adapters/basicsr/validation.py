@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from msgnn_plugin.adapters.basicsr.measuring import INPUT_PREFIX, MetricTable, side_by_side, write_picture
+from msgnn_plugin.data.exemplar_bank import ExemplarBank
 
 
 class ValidationMixin:
@@ -26,6 +27,9 @@ class ValidationMixin:
     ) -> None:
         """Derain and measure every image of a set.
 
+        Where the weights carry a bank, an image of a set whose policy is `retrieved`, or that comes without an
+        exemplar, gets the one of the bank whose rain is most alike.
+
         Args:
             dataloader: Loader of single images whose data set has its options in ``opt``.
             current_iter: Iteration, or the run's name in testing.
@@ -40,7 +44,11 @@ class ValidationMixin:
                 return
         val = self.opt["val"]
         table = MetricTable(val.get("metrics") or {}, val.get("input_metrics", False))
+        bank = ExemplarBank.of(self.get_bare_model(self.net_g))
+        retrieved = dataloader.dataset.opt.get("exemplar") == "retrieved"
         for data in tqdm(dataloader, unit="image", disable=not val.get("pbar", False), desc=name):
+            if bank is not None and (retrieved or "exemplar" not in data):
+                data["exemplar"] = bank.nearest(data["lq"])
             self._measure_image(data, table, name, current_iter, save_img)
         self._report(table, name, current_iter, tb_logger)
         if self.is_train:
