@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from msgnn_plugin.data.description_cache import describe_pictures
 from msgnn_plugin.data.exemplars import ExemplarSampler
 from msgnn_plugin.data.images import list_images, to_unit_range
 from msgnn_plugin.data.pairs import Picture, as_stems
@@ -20,8 +21,10 @@ class RainyExemplarDataset(Dataset):
 
     Args:
         root: Folder of the pictures, of any sizes; its sub-folders are not looked into.
-        exemplar: "random" (any other picture), "fixed" (``exemplar_path``, else always the next picture) or "self".
+        exemplar: "random" (any other picture), "fixed" (``exemplar_path``, else always the next picture), "self" or
+            "retrieved" (one of the others whose rain looks most alike).
         exemplar_path: Rainy picture for "fixed".
+        exemplar_nearest: Among how many "retrieved" draws.
         exclude: Names of pictures to leave out.
         seed: Seed of the draws, at least 0; a picture's exemplar depends on it and the picture's index alone.
 
@@ -36,6 +39,7 @@ class RainyExemplarDataset(Dataset):
         root: str | Path,
         exemplar: str = "random",
         exemplar_path: str | Path | None = None,
+        exemplar_nearest: int = 5,
         exclude: Sequence[str | int] = (),
         seed: int = 0,
     ) -> None:
@@ -49,7 +53,7 @@ class RainyExemplarDataset(Dataset):
         self.reader = PictureReader()
         self.seed = seed
         self.exemplar = None if exemplar_path is None else Picture(str(exemplar_path))
-        self.exemplar_sampler = ExemplarSampler(exemplar, count=len(self.pictures)) if self.exemplar is None else None
+        self.exemplar_sampler = self._make_sampler(exemplar, exemplar_nearest) if self.exemplar is None else None
 
     def __len__(self) -> int:
         """Return the number of pictures."""
@@ -84,6 +88,11 @@ class RainyExemplarDataset(Dataset):
             "lq_path": picture.path,
             "exemplar_path": exemplar.path,
         }
+
+    def _make_sampler(self, policy: str, nearest: int) -> ExemplarSampler:
+        several = policy == "retrieved" and len(self.pictures) > 1
+        descriptions = describe_pictures(self.pictures) if several else None
+        return ExemplarSampler(policy, count=len(self.pictures), nearest=nearest, descriptions=descriptions)
 
     def _read(self, picture: Picture) -> torch.Tensor:
         return torch.from_numpy(to_unit_range(self.reader.read_picture(picture)))

@@ -46,6 +46,18 @@ def test_policies(folder):
     assert [named[index]["exemplar_path"][-5] for index in range(3)] == ["b", "b", "b"]
 
 
+def test_rain_that_looks_alike_is_retrieved(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    grey = np.full((64, 64, 3), 90, np.uint8)
+    for number, slope in enumerate((0, 0, 3, 3)):
+        picture = grey.copy()
+        for row in range(64):
+            picture[row, (np.arange(4, 64, 12 + number) + row * slope // 3) % 64] = 230
+        cv2.imwrite(str(tmp_path / f"{number}.png"), picture)
+    dataset = RainyExemplarDataset(root=tmp_path, exemplar="retrieved", exemplar_nearest=1)
+    assert [dataset[index]["exemplar_path"][-5] for index in range(4)] == ["1", "0", "3", "2"]
+
+
 def test_names_to_leave_out(folder):
     assert [RainyExemplarDataset(root=folder, exclude=["b"])[index]["lq_path"][-5] for index in (0, 1)] == ["a", "c"]
 

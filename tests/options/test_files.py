@@ -58,6 +58,7 @@ PAPER = {
     "exemplar_random": ({}, 64, "random", (29.627, 0.9178)),
     "exemplar_fixed": ({}, 64, "fixed", None),
     "exemplar_self": ({}, 64, "self", None),
+    "exemplar_retrieved": ({}, 64, "retrieved", None),
     "search_official": ({"variant": "official"}, 64, "random", None),
     "search_paper": ({}, 64, "random", (29.627, 0.9178)),
     "search_full": ({"window_size": None}, 64, "random", None),
@@ -128,6 +129,7 @@ def test_rows_are_the_papers(path):
     # All else is the Rain200H training's.
     plain = load_options(OPTIONS / "train_msgnn_rain200h.yml")
     assert {**opt["datasets"]["train"], "gt_size": 64, "exemplar": "random"} == plain["datasets"]["train"]
+    assert opt["train"].pop("exemplar_bank", 0) == (16 if exemplar == "retrieved" else 0)
     assert (opt["train"], opt["val"], opt["manual_seed"]) == (plain["train"], plain["val"], plain["manual_seed"])
     # Rows that are the default share its run; any other is a run of its own.
     is_default = (network, patch, exemplar) == ({}, 64, "random")

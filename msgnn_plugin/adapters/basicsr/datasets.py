@@ -60,8 +60,9 @@ class RainyExemplarDataset(RainyCore):
     option_keys: dict[str, Any] = {  # noqa: RUF012 - read by the schema, never changed
         "type": str,
         "dataroot": str,
-        "exemplar": Literal["random", "fixed", "self"],
+        "exemplar": Literal["random", "fixed", "self", "retrieved"],
         "exemplar_path": str | None,
+        "exemplar_nearest": int,
         "exclude": list[str],
     }
 
@@ -71,6 +72,7 @@ class RainyExemplarDataset(RainyCore):
             root=opt["dataroot"],
             exemplar=opt.get("exemplar", "random"),
             exemplar_path=opt.get("exemplar_path"),
+            exemplar_nearest=opt.get("exemplar_nearest", 5),
             exclude=opt.get("exclude", ()),
             seed=opt.get("seed", 0),
         )
