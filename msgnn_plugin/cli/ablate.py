@@ -62,24 +62,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _train_all(rows: list["Row"], args: argparse.Namespace, out: Path | None) -> int:
     """Return how many rows failed."""
-    from msgnn_plugin.adapters.basicsr.ablation.training import (
-        SettingsChangedError,
-        check_resumable,
-        scaled_schedule,
-        train_row,
-    )
+    from msgnn_plugin.adapters.basicsr.ablation.training import check_rows, scaled_schedule, train_row
 
     place = [] if out is None else [f"path:experiments_root={out.resolve()}"]
     forced = {row.file: [*scaled_schedule(row.options, args.scale_schedule), *args.force_yml, *place] for row in rows}
-    failed: dict[Path, Exception] = {}
     # All are looked at before any is trained: hours of work should not end at a slip that was there from the start.
-    for row in rows:
-        try:
-            check_resumable(row, forced[row.file])
-        except SettingsChangedError:
-            raise
-        except (ValueError, TypeError, OSError) as error:
-            failed[row.file] = error
+    failed = check_rows(rows, forced)
     for number, row in enumerate(rows, 1):
         title = f"[{number}/{len(rows)}] {row.options['ablation']['table']}: {row.options['ablation']['row']}"
         if row.file in failed:

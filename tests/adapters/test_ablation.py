@@ -214,9 +214,19 @@ def test_other_settings_than_the_run_has_are_refused(tmp_path, capsys):
         assert main(["ablate", *map(str, files), *more]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith(f"basicsr ablate: error: {files[1]}: {key}")
-        assert "by `--out`" in line
+        assert "another `--out`" in line
     # Refused before anything was trained.
     assert [path.name for path in folder.parent.iterdir()] == ["k3"]
+
+
+def test_rows_that_differ_may_not_share_a_run(tmp_path, capsys):
+    files = make_table(tmp_path)
+    other = yaml.safe_load(files[1].read_text()) | {"name": "k2"}
+    write_options(files[1], other)
+    assert main(["ablate", *map(str, files)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{files[1]}: `network_g.num_neighbors` must be 2 as in {files[0]}, which has the same `name`, got 3" in line
+    assert not (tmp_path / "runs").exists()
 
 
 def ablate(project: Path, files: list[Path], *more: str, **popen) -> subprocess.Popen:
@@ -260,6 +270,21 @@ def test_a_failed_row_is_told_and_the_rest_goes_on(tmp_path):
     _, err = process.communicate()
     assert process.returncode == 1
     assert "k = 4: finished before." in err
+
+
+@pytest.mark.slow
+def test_an_interrupted_table_ends_its_training(tmp_path):
+    files = make_table(tmp_path, (2,))
+    process = ablate(tmp_path, files, "--scale-schedule", "1000")
+    while not (tmp_path / "runs/k2/training_states").is_dir():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.endswith("basicsr ablate: interrupted.\n")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import fcntl
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,24 +40,43 @@ def scaled_schedule(options: dict[str, Any], factor: float) -> list[str]:
     return entries
 
 
-def check_resumable(row: Row, forced: Sequence[str]) -> None:
-    """See that a row can be trained with these options, and that what ran in its folder ran with the same.
+class SettingsChangedError(ValueError):
+    """A run was begun with other settings than it is to go on with, or two rows that differ would share one."""
+
+
+def check_rows(rows: Sequence[Row], forced: Mapping[Path, Sequence[str]]) -> dict[Path, Exception]:
+    """See that rows can be trained with these options, and that what lies in their folders ran with the same.
+
+    Args:
+        rows: The rows.
+        forced: ``KEY:KEY=VALUE`` entries of each row, by its file.
+
+    Returns:
+        What is wrong with a row's options, data or weights, by its file.
 
     Raises:
-        SettingsChangedError: If the folder holds a run with other options.
-        FileNotFoundError, ValueError, TypeError: If the options are no good, data or weights are missing.
+        SettingsChangedError: If a folder holds a run with other options, or two rows of one name differ.
     """
-    planned = decisive_settings(plan_options(row.file, list(forced), row.root), row.root)
-    before = row.run.settings()
-    for key, (old, new) in differences(before, planned).items() if before is not None else ():
-        raise SettingsChangedError(
-            f"{row.file}: `{key}` must be {_text(old)} as in the run that lies in {row.folder}, got {_text(new)}. "
-            "Keep the settings to go on with it, or give another folder by `--out`."
-        )
+    failed: dict[Path, Exception] = {}
+    runs: dict[Path, tuple[str, dict[str, Any]]] = {}
+    for row in rows:
+        try:
+            planned = decisive_settings(plan_options(row.file, list(forced[row.file]), row.root), row.root)
+            before = row.run.settings()
+        except (ValueError, TypeError, OSError) as error:
+            failed[row.file] = error
+            continue
+        if before is not None:
+            where = f"in the run that lies in {row.folder}"
+            _require_same(before, planned, row, where, "Keep the settings to go on with it, or give another `--out`.")
+        file, settings = runs.setdefault(row.folder, (str(row.file), planned))
+        _require_same(settings, planned, row, f"in {file}, which has the same `name`", "Give each a name of its own.")
+    return failed
 
 
-class SettingsChangedError(ValueError):
-    """A row was begun with other settings than it is to go on with."""
+def _require_same(before: dict[str, Any], planned: dict[str, Any], row: Row, where: str, remedy: str) -> None:
+    for key, (old, new) in differences(before, planned).items():
+        raise SettingsChangedError(f"{row.file}: `{key}` must be {_text(old)} as {where}, got {_text(new)}. {remedy}")
 
 
 def train_row(row: Row, forced: Sequence[str]) -> None:
