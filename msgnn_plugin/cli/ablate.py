@@ -1,6 +1,7 @@
 """`basicsr ablate`: train the rows of an ablation table one after the other, then print the table."""
 
 import argparse
+import json
 import signal
 import sys
 from pathlib import Path
@@ -64,7 +65,7 @@ def _train_all(rows: list["Row"], args: argparse.Namespace, out: Path | None) ->
     """Return how many rows failed."""
     from msgnn_plugin.adapters.basicsr.ablation.training import check_rows, scaled_schedule, train_row
 
-    place = [] if out is None else [f"path:experiments_root={out.resolve()}"]
+    place = [] if out is None else [f"path:experiments_root={json.dumps(str(out.resolve()))}"]
     forced = {row.file: [*scaled_schedule(row.options, args.scale_schedule), *args.force_yml, *place] for row in rows}
     # All are looked at before any is trained: hours of work should not end at a slip that was there from the start.
     failed = check_rows(rows, forced)

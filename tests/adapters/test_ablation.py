@@ -292,7 +292,7 @@ def test_a_killed_table_is_taken_up_where_it_was(tmp_path):
     whole = make_table(tmp_path / "whole", (2,))
     cut = make_table(tmp_path / "cut", (2,))
     longer = ("--scale-schedule", "50", "--force_yml", "logger:save_checkpoint_freq=5", "val:val_freq=200")
-    process = ablate(tmp_path, whole, *longer, "--out", str(tmp_path / "elsewhere"))
+    process = ablate(tmp_path, whole, *longer, "--out", str(tmp_path / "else: where"))
     assert process.communicate()[1].count("finished before") == 0
     assert process.returncode == 0
 
@@ -313,7 +313,7 @@ def test_a_killed_table_is_taken_up_where_it_was(tmp_path):
     out, err = third.communicate()
     assert third.returncode == 0, err
     assert "Trained for 400 of 8 (schedule x 50)" in out
-    one, other = weights(tmp_path / "elsewhere/k2"), weights(tmp_path / "cut/runs/k2")
+    one, other = weights(tmp_path / "else: where/k2"), weights(tmp_path / "cut/runs/k2")
     assert_same_weights(one, other)
     # Never put aside and begun anew.
     assert sorted(path.name for path in (tmp_path / "cut/runs").iterdir()) == [".k2.lock", "k2"]
