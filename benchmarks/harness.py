@@ -87,8 +87,10 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return arguments
 
 
-def write(name: str, rows: list[Measurement], shapes: dict[str, object], arguments: argparse.Namespace) -> None:
-    """Write the rows and what they were measured on to ``results/NAME-MACHINE.json``."""
+def write(
+    name: str, rows: list[Measurement], shapes: dict[str, object], arguments: argparse.Namespace, **more: object
+) -> None:
+    """Write the rows, what they were measured on, and ``more`` as it is to ``results/NAME-MACHINE.json``."""
     facts = {
         "benchmark": name,
         "machine": {"cpu": cpu_model(), "cores": os.cpu_count(), "capability": torch.backends.cpu.get_cpu_capability()},
@@ -105,7 +107,7 @@ def write(name: str, rows: list[Measurement], shapes: dict[str, object], argumen
     }
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}-{machine_name()}.json"
-    path.write_text(json.dumps({**facts, "results": [asdict(row) for row in rows]}, indent=2) + "\n")
+    path.write_text(json.dumps({**facts, "results": [asdict(row) for row in rows], **more}, indent=2) + "\n")
 
 
 def measure(job: str, contenders: list[Contender], rounds: int) -> list[Measurement]:

@@ -1,4 +1,8 @@
-"""Reading pictures from an LMDB in BasicSR's layout: PNGs by key, `meta_info.txt` beside them."""
+"""Reading pictures from an LMDB: PNGs by key in BasicSR's layout, or raw rows, which are read in place.
+
+A list beside the data names the keys, and by its own name the form: `meta_info.txt` (BasicSR's) or `raw_info.txt`.
+It is written last, so that a store without a list is an unfinished one.
+"""
 
 import re
 from functools import cached_property
@@ -7,18 +11,25 @@ from urllib.parse import quote, unquote
 from weakref import WeakValueDictionary
 
 import lmdb
+import numpy as np
 
-META_NAME = "meta_info.txt"
-_META_LINE = re.compile(r"^(?P<key>.+)\.\w+ \(\d+,\d+,\d+\) \d+$")
+from msgnn_plugin.data import raw_rows
+from msgnn_plugin.data.images import decode_image
+
+# Form: its list. Stock BasicSR looks for the first and so refuses the second at once instead of failing to decode it.
+LISTS = {"png": "meta_info.txt", "raw": "raw_info.txt"}
+# The first line of a list of raw rows. Another layout of the values needs another version.
+RAW_TITLE = "msgnn_plugin raw rows, version 1"
+_LINE = re.compile(r"^(?P<key>.+)\.\w+ \(\d+,\d+,\d+\) \d+$")
 # py-lmdb opens an environment once a process, and two data sets may read the same one. Weak, so that it closes with
 # the last data set; a forked worker goes on with the parent's, which is sound for a reader without locks.
 _OPEN_STORES: WeakValueDictionary[str, "LmdbStore"] = WeakValueDictionary()
-_REMEDY = "Build it again with `basicsr lmdb`."
+_REMEDY = "Build it again with `basicsr data prepare`."
 
 
 def is_store(folder: Path) -> bool:
     """Whether a folder is, or by its name claims to be, one LMDB (and not the folder above two of them)."""
-    parts = ("data.mdb", META_NAME)
+    parts = ("data.mdb", *LISTS.values())
     if any((folder / part).exists() for part in parts):
         return True
     return folder.suffix == ".lmdb" and not any((folder / side).is_dir() for side in ("lq.lmdb", "gt.lmdb"))
@@ -46,33 +57,37 @@ def name_of_key(key: str) -> str:
 
 
 class LmdbStore:
-    """A checked, read-only LMDB.
+    """A checked, read-only LMDB of one of the two forms; it must not be changed while it is read.
 
     Args:
         path: Its folder.
 
+    Attributes:
+        form: "png" or "raw".
+
     Raises:
-        ValueError: If it is cut short, no LMDB, or does not hold what its list names.
+        ValueError: If it is cut short, no LMDB, of a later version, or does not hold what its list names.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._keys = self._read_meta()
+        self.form, self._keys = self._read_list()
         self._check_size()
-        with self.environment.begin() as transaction:
-            stored = set(transaction.cursor().iternext(keys=True, values=False))
-        missing = [key for key in self._keys if key.encode() not in stored]
-        if missing:
+        # Counted, not walked through: that would fetch a part of every picture from the disk.
+        stored = self.environment.stat()["entries"]
+        if stored < len(self._keys):
             raise ValueError(
-                f"LMDB: {path} must hold the {len(self._keys)} pictures of its {META_NAME}, "
-                f"got {len(missing)} missing, `{missing[0]}` the first. {_REMEDY}"
+                f"LMDB: {path} must hold the {len(self._keys)} pictures of its {LISTS[self.form]}, got {stored}. "
+                f"{_REMEDY}"
             )
+        if self.form == "raw" and self._keys:
+            self.read(self._keys[0])
 
     @cached_property
     def environment(self) -> lmdb.Environment:
         """The open environment."""
         try:
-            return lmdb.open(self.path, readonly=True, lock=False, readahead=False, create=False)
+            return lmdb.open(self.path, readonly=True, lock=False, create=False)
         except lmdb.Error as error:
             if "already open" in str(error):
                 raise RuntimeError(
@@ -85,32 +100,54 @@ class LmdbStore:
         """Return the keys by the names of their pictures."""
         return {name_of_key(key): key for key in self._keys}
 
-    def read(self, key: str) -> bytes:
-        """Return the encoded picture of a key.
+    def read(self, key: str) -> np.ndarray:
+        """Return the picture of a key.
+
+        Args:
+            key: One of ``keys_by_name()``.
+
+        Returns:
+            RGB, shape (H, W, 3), uint8 or uint16. Of raw rows it is a read-only view of the mapped file: a part of it
+            costs the reading of that part alone.
 
         Raises:
-            ValueError: If the key is not there.
+            ValueError: If the key is not there or holds no picture.
         """
-        with self.environment.begin() as transaction:
-            data = transaction.get(key.encode())
-        if data is None:
-            raise ValueError(f"LMDB: {self.path} must hold `{key}`, got nothing under it. {_REMEDY}")
-        return data
+        with self.environment.begin(buffers=True) as transaction:
+            value = transaction.get(key.encode())
+            if value is None:
+                raise ValueError(f"LMDB: {self.path} must hold `{key}`, got nothing under it. {_REMEDY}")
+            if self.form == "png":
+                return decode_image(value, f"{self.path}/{name_of_key(key)}.png")
+        try:
+            # The map, and so the value, stays in place as long as this store.
+            return raw_rows.unpack(value, self)
+        except ValueError as error:
+            raise ValueError(f"LMDB: `{key}` in {self.path} {error} {_REMEDY}") from error
 
-    def _read_meta(self) -> list[str]:
-        """Return the keys that the list names."""
-        meta = Path(self.path, META_NAME)
-        if not meta.is_file():
-            raise ValueError(f"LMDB: {self.path} must hold {META_NAME}, got none: unfinished or foreign. {_REMEDY}")
+    def _read_list(self) -> tuple[str, list[str]]:
+        """Return the form and the keys that the list names."""
+        found = [form for form, name in LISTS.items() if Path(self.path, name).is_file()]
+        if len(found) != 1:
+            raise ValueError(
+                f"LMDB: {self.path} must hold {' or '.join(LISTS.values())}, got {'both' if found else 'none'}: "
+                f"unfinished or foreign. {_REMEDY}"
+            )
+        (form,) = found
+        file = Path(self.path, LISTS[form])
+        lines = file.read_text(encoding="ascii", errors="replace").splitlines()
+        above = [RAW_TITLE] if form == "raw" else []
+        if lines[: len(above)] != above:
+            raise ValueError(f"LMDB: line 1 of {file} must be `{RAW_TITLE}`, got {''.join(lines[:1])!r}. {_REMEDY}")
         keys = []
-        for number, line in enumerate(meta.read_text(encoding="ascii", errors="replace").splitlines(), 1):
-            match = _META_LINE.match(line)
+        for number, line in enumerate(lines[len(above) :], len(above) + 1):
+            match = _LINE.match(line)
             if not match:
                 raise ValueError(
-                    f"LMDB: line {number} of {meta} must be `key.png (h,w,c) level`, got {line!r}. {_REMEDY}"
+                    f"LMDB: line {number} of {file} must be `key.{form} (h,w,c) n`, got {line!r}. {_REMEDY}"
                 )
             keys.append(match["key"])
-        return keys
+        return form, keys
 
     def _check_size(self) -> None:
         """Refuse a file that ends before its last page, which reading would answer with a bus error."""

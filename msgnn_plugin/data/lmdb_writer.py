@@ -1,4 +1,4 @@
-"""Building an LMDB of pairs in BasicSR's layout, so that its stock `PairedImageDataset` reads it too."""
+"""Building an LMDB of pairs: PNGs in BasicSR's layout, which its own data set reads too, or raw rows for speed."""
 
 import hashlib
 import json
@@ -12,8 +12,9 @@ import cv2
 import lmdb
 import numpy as np
 
+from msgnn_plugin.data import raw_rows
 from msgnn_plugin.data.atomic import write_bytes_atomic
-from msgnn_plugin.data.lmdb_store import META_NAME, key_of_name
+from msgnn_plugin.data.lmdb_store import LISTS, RAW_TITLE, key_of_name
 from msgnn_plugin.data.pairs import Pair, Picture
 from msgnn_plugin.data.reading import PictureReader
 
@@ -21,6 +22,8 @@ SIDES = ("lq", "gt")
 # BasicSR's own level: a fifth larger than the best, several times quicker to write.
 _COMPRESSION = 1
 _FIRST_MAP_SIZE = 1 << 24
+# LMDB's own limit as it is compiled everywhere.
+_MAX_KEY = 511
 _SOURCE_NAME = "source.json"
 
 
@@ -28,10 +31,11 @@ def build_lmdb(
     pairs: Sequence[Pair],
     out: str | Path,
     *,
+    form: str = "png",
     on_done: Callable[[int], None] = lambda count: None,
     on_bad: Callable[[str], None] = lambda sentence: None,
 ) -> list[str]:
-    """Write ``out/lq.lmdb`` (rainy) and ``out/gt.lmdb`` (clean), PNGs under equal keys.
+    """Write ``out/lq.lmdb`` (rainy) and ``out/gt.lmdb`` (clean) under equal keys.
 
     The work is done in ``out.partial`` beside it and moved at the end. An interrupted run goes on where it stopped;
     a picture whose file has changed since is done again. Pictures that cannot be read are passed over and told of;
@@ -40,6 +44,7 @@ def build_lmdb(
     Args:
         pairs: What to store, names unique.
         out: Folder to make; must not exist.
+        form: "png" (BasicSR's) or "raw" (pixels as they are: larger, and a crop is read without decoding).
         on_done: Called with a number of pairs that are stored, earlier runs' first.
         on_bad: Called with the sentence about a pair that cannot be stored.
 
@@ -49,25 +54,28 @@ def build_lmdb(
     Raises:
         FileExistsError: If ``out`` exists.
         OSError: If the disk is full or the folder cannot be written.
-        ValueError: If what lies in ``out.partial`` is not of an earlier run.
+        ValueError: If ``form`` is unknown, or what lies in ``out.partial`` is not of an earlier run.
     """
+    if form not in LISTS:
+        raise ValueError(f"LMDB: `form` must be {' or '.join(map(repr, LISTS))}, got {form!r}.")
     out = Path(out)
     if out.exists() or out.is_symlink():
         raise FileExistsError(f"LMDB: `out` must be a new path, got {out}, which exists. Remove it or choose another.")
     partial = out.with_name(out.name + ".partial")
     partial.mkdir(parents=True, exist_ok=True)
     work = {key_of_name(pair.name): pair for pair in pairs}
-    stamps = {key: _stamp(pair) for key, pair in work.items()}
+    stamps = {key: _stamp(pair, form) for key, pair in work.items()}
     environments = [_open_for_writing(partial / f"{side}.lmdb") for side in SIDES]
     try:
         done = _finished(environments, partial, stamps)
         on_done(len(done))
         # Before any picture is stored: a kill at any later moment leaves stamps that are right for what is there.
         write_bytes_atomic(partial / _SOURCE_NAME, json.dumps(stamps).encode())
-        bad = _store_all({key: pair for key, pair in work.items() if key not in done}, environments, on_done, on_bad)
+        rest = {key: pair for key, pair in work.items() if key not in done}
+        bad = _store_all(rest, form, environments, on_done, on_bad)
         if not bad:
             for side, environment in zip(SIDES, environments, strict=True):
-                write_bytes_atomic(partial / f"{side}.lmdb" / META_NAME, _meta(environment, work))
+                write_bytes_atomic(partial / f"{side}.lmdb" / LISTS[form], _list(environment, work, form))
     finally:
         for environment in environments:
             environment.close()
@@ -78,6 +86,7 @@ def build_lmdb(
 
 def _store_all(
     work: dict[str, Pair],
+    form: str,
     environments: Sequence[lmdb.Environment],
     on_done: Callable[[int], None],
     on_bad: Callable[[str], None],
@@ -89,8 +98,9 @@ def _store_all(
     remaining = iter(work.items())
     # OpenCV decodes and encodes outside the interpreter's lock, so threads are enough.
     with ThreadPoolExecutor(workers) as pool:
-        while batch := list(islice(remaining, 8 * workers)):
-            encoded = list(pool.map(lambda item: _encode_pair(reader, item[1]), batch))
+        # Few at a time: a batch lies in memory, and raw rows of photographs are large.
+        while batch := list(islice(remaining, max(8, 2 * workers))):
+            encoded = list(pool.map(lambda item: _encode_pair(reader, item[1], form), batch))
             stored = []
             for (key, pair), result in zip(batch, encoded, strict=True):
                 if isinstance(result, str):
@@ -104,16 +114,23 @@ def _store_all(
     return bad
 
 
-def _encode_pair(reader: PictureReader, pair: Pair) -> tuple[bytes, bytes] | str:
-    """Return both pictures as PNG, or the sentence that says why not."""
+def _encode_pair(reader: PictureReader, pair: Pair, form: str) -> tuple[bytes, bytes] | str:
+    """Return both pictures as they are stored, or the sentence that says why not."""
+    length = len(key_of_name(pair.name))
+    if length > _MAX_KEY:
+        return f"LMDB: `{pair.name}` must take at most {_MAX_KEY} bytes as a key, got {length}. Give it a shorter name."
+    encode = raw_rows.pack if form == "raw" else _encode_png
     try:
         rainy, clean = reader.read_pair(pair)
     except (OSError, ValueError) as error:
         return str(error)
-    return _encode(rainy), _encode(clean)
+    try:
+        return encode(rainy), encode(clean)
+    except ValueError as error:
+        return f"LMDB: `{pair.name}` {error}"
 
 
-def _encode(image: np.ndarray) -> bytes:
+def _encode_png(image: np.ndarray) -> bytes:
     """Return an RGB picture, 8 or 16 bit, as PNG."""
     _, data = cv2.imencode(".png", np.ascontiguousarray(image[:, :, ::-1]), [cv2.IMWRITE_PNG_COMPRESSION, _COMPRESSION])
     return data.tobytes()
@@ -161,9 +178,9 @@ def _finished(environments: Sequence[lmdb.Environment], partial: Path, stamps: d
     return keep
 
 
-def _stamp(pair: Pair) -> str:
-    """Return a digest that changes with where a pair lies and with its files' sizes and times."""
-    parts: list[object] = []
+def _stamp(pair: Pair, form: str) -> str:
+    """Return a digest that changes with the form, with where a pair lies and with its files' sizes and times."""
+    parts: list[object] = [form]
     for picture in (pair.rainy, pair.clean):
         stat = _file_of(picture).stat()
         parts += [os.path.abspath(picture.path), picture.half, picture.key, stat.st_size, stat.st_mtime_ns]
@@ -175,14 +192,19 @@ def _file_of(picture: Picture) -> Path:
     return Path(picture.path) if picture.key is None else Path(picture.path, "data.mdb")
 
 
-def _meta(environment: lmdb.Environment, keys: Iterable[str]) -> bytes:
-    """Return the list of one side, with the shapes that the stored PNGs' headers give."""
-    lines = []
+def _list(environment: lmdb.Environment, keys: Iterable[str], form: str) -> bytes:
+    """Return the list of one side, with the shapes that the stored values' headers give."""
+    lines = [f"{RAW_TITLE}\n"] if form == "raw" else []
     with environment.begin(buffers=True) as transaction:
         for key in keys:
-            header = transaction.get(key.encode())
-            width, height = (int.from_bytes(header[start : start + 4], "big") for start in (16, 20))
-            lines.append(f"{key}.png ({height},{width},3) {_COMPRESSION}\n")
+            value = transaction.get(key.encode())
+            if form == "raw":
+                height, width, itemsize = raw_rows.read_header(value)
+                number = 8 * itemsize
+            else:
+                width, height = (int.from_bytes(value[start : start + 4], "big") for start in (16, 20))
+                number = _COMPRESSION
+            lines.append(f"{key}.{form} ({height},{width},3) {number}\n")
     return "".join(lines).encode("ascii")
 
 

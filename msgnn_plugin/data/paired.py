@@ -25,7 +25,7 @@ class PairedExemplarDataset(Dataset):
     the sample number is the index.
 
     Args:
-        root: Folder of the set in any published layout, or as `basicsr lmdb` writes it (see ``find_pairs``).
+        root: Folder of the set in any published layout, or as `basicsr data prepare` writes it (see ``find_pairs``).
         rainy_root: Folder or LMDB of the rainy pictures, together with ``clean_root`` instead of ``root``.
         clean_root: Folder or LMDB of the clean pictures.
         left: Which half of a one-file pair is the left one, "clean" (Rain800) or "rainy" (Rain1200).
@@ -108,6 +108,7 @@ class PairedExemplarDataset(Dataset):
         generator = np.random.default_rng(np.random.SeedSequence((self.seed, number)))
 
         pair = self.pairs[index]
+        # An LMDB of raw rows gives views of the mapped file, so that only what the windows cut out is read.
         whole_rainy, whole_clean = self.reader.read_pair(pair)
         window = self._draw_window(whole_rainy, pair.rainy, generator)
         turn = self._draw_turn(generator)

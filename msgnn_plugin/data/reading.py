@@ -32,7 +32,8 @@ class PictureReader:
             picture: Where it lies.
 
         Returns:
-            RGB, shape (H, W, 3), uint8 or uint16.
+            RGB, shape (H, W, 3), uint8 or uint16. Out of an LMDB of raw rows it is a read-only view of the file, of
+            which only the parts that are used are read.
 
         Raises:
             OSError: If the file cannot be read.
@@ -71,7 +72,7 @@ class PictureReader:
             return decode_image(Path(picture.path).read_bytes(), picture.path)
         if picture.path not in self._stores:
             self._stores[picture.path] = open_store(picture.path)
-        return decode_image(self._stores[picture.path].read(picture.key), describe(picture))
+        return self._stores[picture.path].read(picture.key)
 
 
 def _halve(image: np.ndarray, picture: Picture) -> np.ndarray:

@@ -19,12 +19,10 @@ def nearest_others(descriptions: NDArray[np.float32], count: int) -> NDArray[np.
     """
     total = len(descriptions)
     count = min(count, total - 1)
-    # |a - b|^2 less |a|^2, which is the same for a whole row.
-    norms = np.einsum("nd,nd->n", descriptions, descriptions)
     found = np.empty((total, count), np.intp)
     for start in range(0, total, _ROWS):
         rows = np.arange(start, min(start + _ROWS, total))
-        distances = norms - 2 * (descriptions[rows] @ descriptions.T)
+        distances = _distances(descriptions[rows], descriptions)
         distances[np.arange(len(rows)), rows] = np.inf
         near = np.argpartition(distances, count - 1, axis=1)[:, :count]
         order = np.argsort(np.take_along_axis(distances, near, axis=1), axis=1, kind="stable")
@@ -33,22 +31,32 @@ def nearest_others(descriptions: NDArray[np.float32], count: int) -> NDArray[np.
 
 
 def choose_covering(descriptions: NDArray[np.float32], count: int) -> list[int]:
-    """Choose descriptions so that none is far from a chosen one (Gonzalez, 1985: greedy k-centre).
+    """Choose descriptions so that all are near to a chosen one, on average: greedy k-median.
 
-    The first is the one nearest to the mean; each next one is the farthest from all chosen before.
+    Each next one is that which shortens the mean distance to the nearest chosen one most (Cornuejols, Fisher and
+    Nemhauser, Management Science 1977). Greedy k-centre, which takes the farthest, fills a small choice with oddities.
 
     Args:
         descriptions: Shape (N, D), N at least 1.
         count: How many to choose.
 
     Returns:
-        min(count, N) different indices.
+        min(count, N) different indices, the same for every ``count`` as far as they go.
     """
-    chosen = [int(np.square(descriptions - descriptions.mean(axis=0)).sum(axis=1).argmin())]
-    distance = np.full(len(descriptions), np.inf)
+    chosen: list[int] = []
+    reached = np.full(len(descriptions), np.inf, np.float32)
     while len(chosen) < min(count, len(descriptions)):
-        last = descriptions[chosen[-1]]
-        distance = np.minimum(distance, np.square(descriptions - last).sum(axis=1))
-        distance[chosen] = -1  # Equal descriptions are all at 0; none is chosen twice.
-        chosen.append(int(distance.argmax()))
+        left = np.empty(len(descriptions))
+        for start in range(0, len(descriptions), _ROWS):
+            rows = slice(start, start + _ROWS)
+            left[rows] = np.minimum(_distances(descriptions[rows], descriptions), reached).sum(axis=1)
+        left[chosen] = np.inf  # Equal descriptions gain nothing more, and none is chosen twice.
+        chosen.append(int(left.argmin()))
+        reached = np.minimum(reached, _distances(descriptions[chosen[-1:]], descriptions)[0])
     return chosen
+
+
+def _distances(some: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return Euclidean distances, shape (len(some), len(others))."""
+    squares = np.square(some).sum(axis=1)[:, None] + np.square(others).sum(axis=1) - 2 * (some @ others.T)
+    return np.sqrt(np.maximum(squares, 0))

@@ -137,6 +137,24 @@ def test_the_network_really_works_on_the_picture(tmp_path):
         np.testing.assert_array_equal(result[..., 3], values(4)[..., 3])
 
 
+def test_an_exemplar_of_the_bank_unless_another_or_the_picture_itself_is_asked_for(tmp_path):
+    torch.manual_seed(0)
+    network = MSGNNArch(**SMALL).eval()
+    image, other = values(3), values(3, size=(30, 30))
+    network.set_exemplar_bank(torch.from_numpy(np.stack([other])).permute(0, 3, 1, 2))
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    save(tmp_path / "a.png", image)
+    results = []
+    for extra, exemplar in (((), other), (("--exemplar", "self"), image)):
+        assert restore(tmp_path / "a.png", "-o", tmp_path / "out", "--weights", tmp_path / "net.pth", *extra) == 0
+        rainy, exemplar = (torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255 for pixels in (image, exemplar))
+        with torch.no_grad():
+            derained = network(rainy, exemplar)[0].clamp(0, 1).permute(1, 2, 0).numpy()
+        results.append(load(tmp_path / "out/a.png").astype(float))
+        assert np.abs(results[-1] - derained * 255).max() <= 0.501
+    assert (results[0] != results[1]).any()
+
+
 def test_recursion_keeps_sub_folders_and_takes_no_earlier_result(weights, tmp_path):
     root = tmp_path / "in"
     for place in ("a.png", "x/a.png", "x/y/b.png", ".hidden/c.png", "x/.d.png"):

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from msgnn_plugin.data import describe_rain
+from msgnn_plugin.data import PictureReader, describe_rain, find_pairs
 from msgnn_plugin.data.rain_description import WIDTHS, orientation_histogram, width_histogram
 from msgnn_plugin.data.synthesis import add_streaks
 
@@ -85,6 +85,19 @@ def test_the_nearest_picture_has_the_same_rain_and_not_the_same_scene():
     assert np.mean(scene_of[found] == scene_of) < 0.2
     thumbnails = np.stack([cv2.resize(p, (8, 8), interpolation=cv2.INTER_AREA).ravel() / 255 for p in pictures])
     assert np.mean(rains[nearest(thumbnails)] == rains) < 0.2  # So the scenes do differ, and would mislead.
+
+
+def test_on_real_sets_the_nearest_picture_has_rain_of_the_same_direction(shared):
+    reader, descriptions, turns = PictureReader(), [], []
+    bins = np.exp(2j * np.pi * np.arange(36) / 36)
+    for pair in find_pairs(shared / "data/rain100h") + find_pairs(shared / "data/rain100l"):
+        rainy, clean = reader.read_pair(pair)
+        descriptions.append(describe_rain(rainy))
+        layer = np.maximum(rainy.astype(np.float32) - clean, 0).min(axis=2)
+        turns.append(np.angle(orientation_histogram(layer) @ bins, deg=True) / 2)
+    apart = np.abs((np.subtract.outer(turns, turns) + 90) % 180 - 90)
+    found = apart[np.arange(len(turns)), nearest(np.stack(descriptions))].mean()
+    assert found < 0.4 * apart[~np.eye(len(turns), dtype=bool)].mean()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (2, 3), (700, 30)])

@@ -30,6 +30,24 @@ def test_covering_takes_one_of_every_heap():
     assert choose_covering(points, 5) == choose_covering(points, 7)[:5]
 
 
+def test_covering_passes_over_a_single_oddity():
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.normal(0, 1, (50, 2)), rng.normal(8, 1, (50, 2)), [[60, 60]]]).astype(np.float32)
+    first, second = choose_covering(points, 2)
+    assert (first < 50) != (second < 50)
+    assert 100 not in (first, second)
+
+
+def test_covering_lowers_the_mean_distance_as_a_plain_loop_does():
+    points = np.random.default_rng(1).normal(size=(300, 3)).astype(np.float32)
+    between = np.linalg.norm(points[:, None].astype(float) - points, axis=2)
+    chosen = []
+    for _ in range(4):
+        means = [between[[*chosen, candidate]].min(axis=0).mean() for candidate in range(300)]
+        chosen.append(int(np.argmin(means)))
+    assert choose_covering(points, 4) == chosen
+
+
 def test_covering_never_takes_one_twice():
     assert sorted(choose_covering(np.zeros((4, 2), np.float32), 9)) == [0, 1, 2, 3]
     assert choose_covering(np.zeros((1, 2), np.float32), 3) == [0]
