@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-SUBCOMMANDS = ("train", "test", "restore", "bank", "data", "doctor")
+SUBCOMMANDS = ("train", "test", "ablate", "report", "restore", "bank", "data", "doctor")
 # What bad input raises. Anything else is a fault of ours and keeps its traceback.
 USER_ERRORS = (ValueError, TypeError, OSError, RuntimeError, ImportError, MemoryError)
 

@@ -68,7 +68,7 @@ class Component:
             return {**LOADER_KEYS, **(own or {})}, own is None
         if self.kind == "metric":
             # The two images come from the model; `better` is read by BasicSR's record of best values.
-            keys, _ = signature_annotations(thing, skip=2)
+            keys = {key: kind for key, kind in signature_annotations(thing)[0].items() if key not in ("img", "img2")}
             return {**keys, "better": Literal["higher", "lower"]}, False
         return signature_annotations(thing)
 

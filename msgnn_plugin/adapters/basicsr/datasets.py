@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from msgnn_plugin.adapters.basicsr import compat
 from msgnn_plugin.data.paired import PairedExemplarDataset as PairedCore
+from msgnn_plugin.data.rainy import RainyExemplarDataset as RainyCore
 from msgnn_plugin.data.synthetic import SyntheticRainDataset as SyntheticCore
 
 # A spawned loader worker unpickles the data set first; what it imports next of BasicSR must find the mends in place.
@@ -80,6 +81,34 @@ class SyntheticRainDataset(SyntheticCore):
             flip=training and opt.get("use_hflip", False),
             rotate=training and opt.get("use_rot", False),
             exemplar=opt.get("exemplar", "random"),
+            exclude=opt.get("exclude", ()),
+            seed=opt.get("seed", 0),
+        )
+
+
+class RainyExemplarDataset(RainyCore):
+    """`msgnn_plugin.data.rainy.RainyExemplarDataset` built from a section of BasicSR's options, for testing.
+
+    Args:
+        opt: The section.
+    """
+
+    option_keys: dict[str, Any] = {  # noqa: RUF012 - read by the schema, never changed
+        "type": str,
+        "dataroot": str,
+        "exemplar": Literal["random", "fixed", "self", "retrieved"],
+        "exemplar_path": str | None,
+        "exemplar_nearest": int,
+        "exclude": list[str],
+    }
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.opt = opt
+        super().__init__(
+            root=opt["dataroot"],
+            exemplar=opt.get("exemplar", "random"),
+            exemplar_path=opt.get("exemplar_path"),
+            exemplar_nearest=opt.get("exemplar_nearest", 5),
             exclude=opt.get("exclude", ()),
             seed=opt.get("seed", 0),
         )

@@ -1,6 +1,7 @@
 """Measure derained pictures against clean ones: a table by image, its CSV, and strips to look at."""
 
 import csv
+import inspect
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,22 +29,38 @@ class MetricTable:
         self.measure_input = measure_input
         self.rows: list[tuple[str, dict[str, float]]] = []
 
-    def add(self, image: str, rainy: NDArray[np.uint8], derained: NDArray[np.uint8], clean: NDArray[np.uint8]) -> None:
-        """Measure one image. All are (H, W, 3) BGR with range [0, 255], as BasicSR's metrics take them."""
+    def add(
+        self,
+        image: str,
+        rainy: NDArray[np.uint8],
+        derained: NDArray[np.uint8],
+        clean: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Measure one image. All are (H, W, 3) BGR with range [0, 255], as BasicSR's metrics take them.
+
+        Without a clean picture only metrics that need none are measured, such as NIQE.
+        """
         from basicsr.metrics import calculate_metric
 
         values = {}
         pictures = {"": derained, INPUT_PREFIX: rainy} if self.measure_input else {"": derained}
         for prefix, picture in pictures.items():
             for name, options in self.metrics.items():
-                values[prefix + name] = float(calculate_metric({"img": picture, "img2": clean}, dict(options)))
-        self.rows.append((image, values))
+                if clean is not None and _takes_clean(options["type"]):
+                    values[prefix + name] = float(calculate_metric({"img": picture, "img2": clean}, dict(options)))
+                elif not _takes_clean(options["type"]):
+                    values[prefix + name] = float(calculate_metric({"img": picture}, dict(options)))
+        if values:
+            self.rows.append((image, values))
 
     def means(self) -> dict[str, float]:
-        """Return the mean of every column; empty where no image was measured."""
-        if not self.rows:
-            return {}
-        return {name: float(np.mean([values[name] for _, values in self.rows])) for name in self.rows[0][1]}
+        """Return the mean of every column over the images that have such a number; empty where none was measured."""
+        return {name: float(np.mean(numbers)) if numbers else float("nan") for name, numbers in self._columns().items()}
+
+    def _columns(self) -> dict[str, list[float]]:
+        """Return each column without what is not a number, which a metric gives where it does not apply."""
+        names = self.rows[0][1] if self.rows else ()
+        return {name: [values[name] for _, values in self.rows if not np.isnan(values[name])] for name in names}
 
     def write(self, path: Path) -> None:
         """Write the table as CSV, one row an image, the means last.
@@ -61,15 +78,24 @@ class MetricTable:
 
     def summary(self) -> str:
         """Return one line a metric: the mean, and with the input measured what was gained over it."""
-        means = self.means()
+        means, columns = self.means(), self._columns()
         lines = []
-        for name in self.metrics:
+        for name in filter(means.__contains__, self.metrics):
             line = f"\t # {name}: {means[name]:.4f}"
             if self.measure_input:
                 before = means[INPUT_PREFIX + name]
                 line += f" (input {before:.4f}, {means[name] - before:+.4f})"
+            if len(columns[name]) < len(self.rows):
+                line += f" (of {len(columns[name])} images, the others have none)"
             lines.append(line)
         return "\n".join(lines)
+
+
+def _takes_clean(metric: str) -> bool:
+    """Whether a registered metric compares with a clean picture."""
+    from basicsr.utils.registry import METRIC_REGISTRY
+
+    return "img2" in inspect.signature(METRIC_REGISTRY.get(metric)).parameters
 
 
 def write_picture(picture: NDArray[np.uint8], path: Path) -> None:

@@ -38,11 +38,7 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any]
         TypeError: If a value is of a wrong kind.
     """
     args = parse_arguments()
-    opt = load_options(args.opt, args.force_yml)
-    _complete(opt, args, is_train)
-    check_rules(opt, args.opt, is_train)
-    places.resolve_paths(opt, Path(root_path))
-    places.set_folders(opt, Path(root_path))
+    opt = plan_options(args.opt, args.force_yml, Path(root_path), is_train, args.debug)
     _start_processes(opt, args.launcher)
     _settle_seed(opt)
     if opt["num_gpu"] == "auto":
@@ -57,6 +53,35 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any]
         if "scale" in opt:
             dataset["scale"] = opt["scale"]
     return opt, args
+
+
+def plan_options(
+    file: str | Path, forced: list[str] | None, root: Path, is_train: bool = True, debug: bool = False
+) -> dict[str, Any]:
+    """Read, complete and check options as a run would, without starting one.
+
+    Args:
+        file: Option file.
+        forced: ``a:b=VALUE`` entries of the command line.
+        root: Where relative paths start.
+        is_train: Training or testing.
+        debug: Whether to look at everything every few iterations.
+
+    Returns:
+        The options, paths resolved.
+
+    Raises:
+        FileNotFoundError: If the option file, a base of it, a data folder or a file of weights does not exist.
+        ValueError: If a key is unknown or a value breaks a rule.
+        TypeError: If a value is of a wrong kind.
+    """
+    opt = complete_options(file, forced, is_train)
+    if debug:
+        _shorten(opt)
+    check_rules(opt, file, is_train)
+    places.resolve_paths(opt, root)
+    places.set_folders(opt, root)
+    return opt
 
 
 def options_in_force() -> dict[str, Any]:
@@ -135,9 +160,14 @@ def _holds(content: Any, where: tuple[str, ...]) -> bool:
     return True
 
 
-def _complete(opt: dict[str, Any], args: argparse.Namespace, is_train: bool) -> None:
-    """Fill in what BasicSR reads without asking whether it is there, drop what this command does not use."""
-    opt.setdefault("name", Path(args.opt).stem)
+def complete_options(file: str | Path, forced: list[str] | None = None, is_train: bool = True) -> dict[str, Any]:
+    """Load options, fill in what BasicSR reads without asking whether it is there, drop what the command does not use.
+
+    Raises:
+        FileNotFoundError, ValueError, TypeError: As `load_options`.
+    """
+    opt = load_options(file, forced)
+    opt.setdefault("name", Path(file).stem)
     opt.setdefault("num_gpu", "auto")
     opt["path"] = opt.get("path") or {}
     logger = opt["logger"] = opt.get("logger") or {}
@@ -162,8 +192,7 @@ def _complete(opt: dict[str, Any], args: argparse.Namespace, is_train: bool) -> 
         opt["val"] = opt.get("val") or {}
         opt["val"].setdefault("save_img", False)
         opt["val"].setdefault("suffix", None)
-    if args.debug:
-        _shorten(opt)
+    return opt
 
 
 def _shorten(opt: dict[str, Any]) -> None:

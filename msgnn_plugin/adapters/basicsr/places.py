@@ -7,9 +7,14 @@ DATA_KEYS = ("dataroot", "dataroot_lq", "dataroot_gt", "exemplar_path")
 # What a user needs to hear about the sets that the shipped option files name. Links and layouts: datasets/README.md.
 KNOWN_SETS = {
     "rain200h": "Rain200H (1,800 training and 200 test pairs)",
+    "rain200l": "Rain200L (1,800 training and 200 test pairs)",
     "rain800": "Rain800 (700 training and 100 test pairs)",
-    "rain100h": "Rain100H (100 test pairs)",
+    "rain1200": "Rain1200 (12,000 training and 1,200 test pairs)",
+    "rain1400": "Rain1400 (12,600 training and 1,400 test pairs)",
+    "rain100h": "Rain100H (1,800 training and 100 test pairs)",
     "rain100l": "Rain100L (100 test pairs)",
+    "rain12": "Rain12 (12 test pairs)",
+    "real_rain": "rainy photographs, in one folder",
 }
 
 
@@ -33,9 +38,13 @@ def resolve_paths(opt: dict[str, Any], root: Path) -> None:
 
 
 def set_folders(opt: dict[str, Any], root: Path) -> None:
-    """Write the folders of this run into ``opt["path"]`` under BasicSR's names."""
+    """Write the folders of this run into ``opt["path"]`` under BasicSR's names.
+
+    ``path.experiments_root`` is where experiments lie on the way in, and the folder of this one on the way out.
+    """
     training = "train" in opt["datasets"]
-    home = root / ("experiments" if training else "results") / opt["name"]
+    home = experiment_folder(opt, root) if training else root / "results" / opt["name"]
+    opt["path"].pop("experiments_root", None)
     folders = {"log": home, "visualization": home / "visualization"}
     if training:
         folders |= {"experiments_root": home, "models": home / "models", "training_states": home / "training_states"}
@@ -44,14 +53,25 @@ def set_folders(opt: dict[str, Any], root: Path) -> None:
     opt["path"].update({key: str(folder) for key, folder in folders.items()})
 
 
-def _data_folder(value: str, root: Path, where: str) -> Path:
+def experiment_folder(opt: dict[str, Any], root: Path) -> Path:
+    """Return the folder of a training run."""
+    return root / Path((opt.get("path") or {}).get("experiments_root") or "experiments").expanduser() / opt["name"]
+
+
+def data_candidates(value: str, root: Path) -> list[Path]:
+    """Return where a data folder may lie, likeliest first."""
     path = Path(value).expanduser()
-    candidates = [path] if path.is_absolute() else [root / path, Path.cwd() / path]
+    return [path] if path.is_absolute() else [root / path, Path.cwd() / path]
+
+
+def _data_folder(value: str, root: Path, where: str) -> Path:
+    candidates = data_candidates(value, root)
     for candidate in candidates:
         if candidate.exists():
             return candidate
     wanted = next(
-        (text for name, text in KNOWN_SETS.items() if name in value.lower()), "a folder of rainy and clean pairs"
+        (text for name, text in KNOWN_SETS.items() if name in Path(value.lower()).parts),
+        "a folder of rainy and clean pairs",
     )
     raise FileNotFoundError(
         f"`{where}`: there is no {candidates[0]}. Put {wanted} there, as unpacked or as a link "

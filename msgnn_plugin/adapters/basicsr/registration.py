@@ -21,7 +21,11 @@ def register_all() -> None:
     wanted = {
         registry.ARCH_REGISTRY: (archs.MSGNNArch, layers.GraphAggregator),
         registry.LOSS_REGISTRY: (losses.NegSSIMLoss,),
-        registry.DATASET_REGISTRY: (datasets.PairedExemplarDataset, datasets.SyntheticRainDataset),
+        registry.DATASET_REGISTRY: (
+            datasets.PairedExemplarDataset,
+            datasets.RainyExemplarDataset,
+            datasets.SyntheticRainDataset,
+        ),
         registry.MODEL_REGISTRY: (models.MSGNNModel,),
     }
     for target, things in wanted.items():

@@ -81,6 +81,9 @@ class SavingMixin:
         if self.best_key is None or dataset != self.best_key[0]:
             return
         metric = self.best_key[1]
+        if metric not in means:
+            get_root_logger().warning(f"{dataset} has no clean pictures to measure {metric} by: no best weights kept.")
+            return
         value, before = means[metric], self.best.get("value")
         lower = self.opt["val"]["metrics"][metric].get("better") == "lower"
         # Written so that NaN never counts as better.

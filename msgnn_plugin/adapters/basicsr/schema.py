@@ -28,6 +28,7 @@ KEYS: dict[str, Any] = {
     "path.strict_load_*": bool,
     "path.resume_state": str | None,
     "path.ignore_resume_networks": list[str] | None,
+    "path.experiments_root": str | None,
     "train.total_iter": int,
     "train.warmup_iter": int,
     "train.ema_decay": float,
@@ -45,6 +46,14 @@ KEYS: dict[str, Any] = {
     "logger.use_tb_logger": bool,
     "logger.wandb.project": str | None,
     "logger.wandb.resume_id": str | None,
+    "ablation.table": str,
+    "ablation.row": str,
+    "ablation.note": str | None,
+    "ablation.paper.psnr": float,
+    "ablation.paper.ssim": float,
+    "ablation.paper.params": float,
+    "ablation.train_pairs": int,
+    "ablation.test_images": int,
 }
 # Other models of BasicSR read keys that nobody lists; with those, only what is known is checked.
 LISTED_MODELS = ("SRModel",)

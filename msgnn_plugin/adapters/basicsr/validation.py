@@ -80,7 +80,7 @@ class ValidationMixin:
             tensors["clean"] = self.gt
             del self.gt
         pictures = {key: tensor2img([tensor.detach()]) for key, tensor in tensors.items()}
-        if "clean" in pictures and table.metrics:
+        if table.metrics:
             table.add(image, **pictures)
         if save:
             self._write_picture(pictures["derained"], name, image, step, self.opt["val"].get("suffix"))

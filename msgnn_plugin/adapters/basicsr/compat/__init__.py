@@ -11,6 +11,7 @@ from msgnn_plugin.adapters.basicsr.compat import (
     ddp_device,
     functional_tensor,
     init_dist,
+    niqe,
     option_copy,
     option_parsing,
     resume_state,
@@ -28,6 +29,7 @@ AFTER_IMPORT = (
     sampler,
     checkpoint_loading,
     option_copy,
+    niqe,
 )
 _applied: set[str] = set()
 

@@ -1,0 +1,1 @@
+"""Tables of an ablation study: option files that are the rows, their training, and what the runs left."""
