@@ -21,7 +21,7 @@ from msgnn_plugin.layers.map_stack import NEGATIVE_SLOPE
 from msgnn_plugin.layers.patch_graph import GraphAggregator, Variant, check_graph_settings, check_positive
 from msgnn_plugin.layers.resize import gaussian_pyramid
 from msgnn_plugin.layers.tiles import Region
-from msgnn_plugin.layers.trained_pair import TrainedPair
+from msgnn_plugin.layers.trained_pair import train_pair
 from msgnn_plugin.ops.dense_merge import dense_merge
 from msgnn_plugin.ops.fusion import fusion as fuse_maps
 from msgnn_plugin.ops.map_pool import map_pool
@@ -378,7 +378,7 @@ def _fuse(network: nn.Sequential, x: Tensor, similar: Sequence[Tensor]) -> Tenso
     if runs_fused(x):
         return fuse_maps([x, *similar], *weights, NEGATIVE_SLOPE, last_activation=bool(last))
     if _trains_pair(network, x):
-        return TrainedPair.apply(*weights, bool(last), x, *similar)
+        return train_pair([x, *similar], *weights, last_activation=bool(last))
     # The first convolution is a sum over the maps.
     own, others = first.weight.split((x.shape[1], similar[0].shape[1]), dim=1)
     x = F.conv2d(similar[0], others, first.bias, padding=first.padding).add_(F.conv2d(x, own, padding=first.padding))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from msgnn_plugin.layers.channel_attention import GatedChannelTransformation, build_channel_attention
 from msgnn_plugin.layers.fused_merges import FusedMerges
 from msgnn_plugin.layers.map_stack import NEGATIVE_SLOPE, MapStack
-from msgnn_plugin.layers.trained_group import TrainedGroup
+from msgnn_plugin.layers.trained_group import train_group
 from msgnn_plugin.ops.dense_merge import dense_merge
 from msgnn_plugin.ops.residual_unit import residual_unit
 from msgnn_plugin.ops.trunk_checks import runs_fused, trains_fused
@@ -153,15 +153,14 @@ class SubNetwork(nn.Module):
         return x, maps.merge(self.fusion[0].weight, self.fusion[0].bias, first=1) if want_fusion else None
 
     def _train(self, x: Tensor, fusion: Tensor | None, want_fusion: bool) -> tuple[Tensor, Tensor | None]:
-        parameters = []
+        units = []
         for unit in self.units:
             first, _, second = unit.body
-            parameters += [first.weight, first.bias, second.weight, second.bias]
-            if gated := isinstance(unit.attention, GatedChannelTransformation):
-                parameters += [unit.attention.alpha, unit.attention.gamma, unit.attention.beta]
-        merges = [*self.merges[: len(self.units) - 1], *([self.fusion] if want_fusion else [])]
-        parameters += [each for pair in _parameters(merges) for each in pair]
-        return TrainedGroup.apply(x, fusion, len(self.units), gated, *parameters)
+            units.append([first.weight, first.bias, second.weight, second.bias])
+            if isinstance(unit.attention, GatedChannelTransformation):
+                units[-1] += [unit.attention.alpha, unit.attention.gamma, unit.attention.beta]
+        merges = _parameters(self.merges[: len(self.units) - 1])
+        return train_group(x, fusion, units, merges, *(_parameters([self.fusion]) if want_fusion else [None]))
 
     def _infer(self, x: Tensor, fusion: Tensor | None, want_fusion: bool) -> tuple[Tensor, Tensor | None]:
         maps, energy = [x], None

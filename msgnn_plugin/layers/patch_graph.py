@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from msgnn_plugin.layers.dense import leaky_relu
 from msgnn_plugin.layers.map_stack import NEGATIVE_SLOPE
 from msgnn_plugin.layers.resize import pad_to_side
-from msgnn_plugin.layers.trained_pair import TrainedPair
+from msgnn_plugin.layers.trained_pair import train_pair
 from msgnn_plugin.ops import patch_aggregate, patch_difference, patch_knn
 from msgnn_plugin.ops.fusion import fusion
 from msgnn_plugin.ops.grid import grid_length, grid_padding
@@ -256,7 +256,7 @@ class Embedding(nn.Sequential):
         if self.fused and runs_fused(x):
             return fusion([x], first.weight, first.bias, second.weight, second.bias, NEGATIVE_SLOPE)
         if self.fused and trains_fused(x):
-            return TrainedPair.apply(first.weight, first.bias, second.weight, second.bias, True, x)
+            return train_pair([x], first.weight, first.bias, second.weight, second.bias, last_activation=True)
         return self[5](second(self[3](first(x))))
 
 

@@ -20,20 +20,37 @@ from msgnn_plugin.ops.trunk_conv import trunk_conv
 CONV_PARAMETERS, GATE_PARAMETERS, MERGE_PARAMETERS = 4, 3, 2
 
 
-class TrainedGroup(torch.autograd.Function):
-    """`SubNetwork` as one function, its gradients written out.
+def train_group(
+    x: Tensor,
+    offset: Tensor | None,
+    units: Sequence[Sequence[Tensor]],
+    merges: Sequence[tuple[Tensor, Tensor]],
+    fusion: tuple[Tensor, Tensor] | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Return what `SubNetwork` does with a GCT or without attention, differentiable once.
 
     Kept for the backward pass are three maps a unit: what the merge gave, what lies between the convolutions, and the
     output. The gradient of a unit's output is one merge of the gradients of all later merges, read backwards through
     their weights, so no gradient is added up in memory. The gate's gradient follows from that of the weights behind
     it, image by image, and needs no map at all.
 
-    Arguments of `apply`: the input (B, C, H, W), the fusion map that is added in front of every unit or None, the
-    number of units, whether they are gated, then the parameters: of each unit both convolutions' weights and biases
-    and, if gated, alpha, gamma, beta; of the merges weight and bias; of the fusion convolution, if its map is wanted,
-    the same. It returns the last unit's output and the fusion map or None. A second derivative raises an error.
-    """
+    Args:
+        x: Map of shape (B, C, H, W).
+        offset: Map that is added in front of every unit, or None.
+        units: Of each unit weight and bias of both convolutions, (C, C, 3, 3) and (C,), then either nothing or
+            alpha, gamma and beta of its gate, (1, C, 1, 1).
+        merges: Weight (C, n * C, 1, 1) and bias (C,) of each merge, one fewer than units.
+        fusion: The same of the fusion convolution, which reads every unit's output; or None.
 
+    Returns:
+        The last unit's output and, with ``fusion``, its map.
+    """
+    parameters = [*(each for unit in units for each in unit), *(each for pair in merges for each in pair)]
+    gated = len(units[0]) > CONV_PARAMETERS
+    return _Group.apply(x, offset, len(units), gated, *parameters, *(fusion or ()))
+
+
+class _Group(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, offset: Tensor | None, num_units: int, gated: bool, *parameters: Tensor
@@ -88,15 +105,12 @@ class TrainedGroup(torch.autograd.Function):
             grads.append(torch.where(merged > 0, grad_fusion, grad_fusion * NEGATIVE_SLOPE))
             runs.append((1, count + 1))
         shares = _Shares(merges, fusion if grads else [], inputs[0])
-        unit_grads: list[list[Tensor]] = []
+        unit_grads: list[Sequence[Tensor]] = []
         for index in reversed(range(count)):
             weight1, _, weight2, _, *gate_parameters = units[index]
             x, middle = inputs[index], middles[index]
             # Of the unit's output.
-            if index == count - 1:
-                grad = shares.last(grads, grad)
-            else:
-                grad = shares.next(grads)
+            grad = shares.last(grads, grad) if index == count - 1 else shares.next(grads)
             grad_middle = trunk_conv([grad], backwards(weight2), negative_slope=NEGATIVE_SLOPE, mask=middle)
             weight2_grad, bias2_grad = (each.sum(0) for each in conv_weight_gradient([middle], grad, 3))
             weight1_grad, bias1_grad = conv_weight_gradient([x], grad_middle, 3, offset)
@@ -120,16 +134,21 @@ class TrainedGroup(torch.autograd.Function):
                 grads.append(grad)
                 runs.append((0, index + 1))
         grad_x = shares.first(grads, grad)
-        merge_grads: list[Tensor] = []
-        if grads:
-            weight_grads, bias_grads = merge_weight_gradient(maps, grads, runs)
-            merge_grads = [each for pair in zip(weight_grads, bias_grads, strict=True) for each in pair]
-            merge_grads[::2] = [each[..., None, None] for each in merge_grads[::2]]
-        fusion_grads = merge_grads[:MERGE_PARAMETERS] if grad_fusion is not None else [None] * len(fusion)
-        later = merge_grads[MERGE_PARAMETERS if grad_fusion is not None else 0 :]
-        in_order = [each for start in range(len(later) - 2, -1, -2) for each in later[start : start + 2]]
-        unit_grads_in_order = [each for one in reversed(unit_grads) for each in one]
-        return grad_x, total, None, None, *unit_grads_in_order, *in_order, *fusion_grads
+        unit_grads.reverse()
+        merge_grads = _merge_gradients(maps, grads, runs)
+        # Of the fusion convolution first, as long as its map has a gradient, then of the last merge.
+        fusion_grads = merge_grads.pop(0) if grad_fusion is not None else [None] * len(fusion)
+        in_order = [*unit_grads, *reversed(merge_grads), fusion_grads]
+        return grad_x, total, None, None, *(each for some in in_order for each in some)
+
+
+def _merge_gradients(
+    maps: Sequence[Tensor], grads: Sequence[Tensor], runs: Sequence[tuple[int, int]]
+) -> list[tuple[Tensor, Tensor]]:
+    if not grads:
+        return []
+    weights, biases = merge_weight_gradient(maps, grads, runs)
+    return [(weight[..., None, None], bias) for weight, bias in zip(weights, biases, strict=True)]
 
 
 class _Shares:

@@ -11,14 +11,37 @@ from msgnn_plugin.ops.conv_weight_gradient import conv_weight_gradient
 from msgnn_plugin.ops.trunk_conv import trunk_conv
 
 
-class TrainedPair(torch.autograd.Function):
-    """The function of `msgnn_plugin.ops.fusion` with its gradients written out.
+def train_pair(
+    maps: Sequence[Tensor],
+    weight1: Tensor,
+    bias1: Tensor,
+    weight2: Tensor,
+    bias2: Tensor,
+    *,
+    last_activation: bool,
+) -> Tensor:
+    """Return what `msgnn_plugin.ops.fusion` does, differentiable once.
 
-    Arguments of `apply`: weight and bias of both convolutions, whether the second one is activated too, then the maps,
-    (B, C, H, W) each, which are convolved as if concatenated. It returns (B, C, H, W). A second derivative raises an
-    error.
+    Args:
+        maps: n maps of shape (B, C, H, W).
+        weight1: Weights of the first convolution, (C, n * C, k, k), k 3 or 5.
+        bias1: Its bias, (C,).
+        weight2: Weights of the second convolution, (C, C, k, k).
+        bias2: Its bias, (C,).
+        last_activation: Whether the second convolution is activated too.
+
+    Returns:
+        Shape (B, C, H, W), channels last.
     """
+    return _Pair.apply(weight1, bias1, weight2, bias2, last_activation, *maps)
 
+
+def backwards(weight: Tensor) -> Tensor:
+    """Return the weights of the convolution that takes gradients back. Shape: (C, C, k, k) -> same."""
+    return weight.transpose(0, 1).flip(2, 3)
+
+
+class _Pair(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -51,8 +74,3 @@ class TrainedPair(torch.autograd.Function):
             for part, needed in zip(weight1.split(len(weight1), dim=1), ctx.needs_input_grad[5:], strict=True)
         ]
         return weight1_grad, bias1_grad, weight2_grad, bias2_grad, None, *map_grads
-
-
-def backwards(weight: Tensor) -> Tensor:
-    """Return the weights of the convolution that takes gradients back. Shape: (C, C, k, k) -> same."""
-    return weight.transpose(0, 1).flip(2, 3)

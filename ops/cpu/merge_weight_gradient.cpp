@@ -48,10 +48,10 @@ std::tuple<std::vector<at::Tensor>, at::Tensor> merge_weight_gradient(
     total += sums[part];
     bias_total += bias[part];
   }
-  const at::Tensor ordered = total.to(at::kFloat).permute({2, 0, 1});  // output, run, input
   std::vector<at::Tensor> weights;
   for (int64_t n = 0, run = 0; n < num_grads; run += end[n] - first[n], ++n) {
-    weights.push_back(ordered.narrow(1, run, end[n] - first[n]).reshape({channels, -1}));
+    const at::Tensor mine = total.narrow(0, run, end[n] - first[n]).to(at::kFloat);  // run, input, output
+    weights.push_back(mine.permute({2, 0, 1}).contiguous().view({channels, -1}));
   }
   return {weights, bias_total.to(at::kFloat)};
 }
