@@ -21,10 +21,11 @@ from msgnn_plugin.layers.map_stack import NEGATIVE_SLOPE
 from msgnn_plugin.layers.patch_graph import GraphAggregator, Variant, check_graph_settings, check_positive
 from msgnn_plugin.layers.resize import gaussian_pyramid
 from msgnn_plugin.layers.tiles import Region
+from msgnn_plugin.layers.trained_pair import train_pair
 from msgnn_plugin.ops.dense_merge import dense_merge
 from msgnn_plugin.ops.fusion import fusion as fuse_maps
 from msgnn_plugin.ops.map_pool import map_pool
-from msgnn_plugin.ops.trunk_checks import runs_fused
+from msgnn_plugin.ops.trunk_checks import runs_fused, trains_fused
 
 EXEMPLAR = "exemplar"
 
@@ -195,7 +196,7 @@ class MSGNNArch(nn.Module):
         if region is not None:
             rainy = rainy[:, :, slice(*region[0]), slice(*region[1])].contiguous(memory_format=torch.channels_last)
         x, fusion = self.stem_activation(self.stem(rainy)), None
-        if similar and not runs_fused(x):
+        if similar and not (runs_fused(x) or _trains_pair(self.fusions[0], x)):
             similar = [torch.cat([each.contiguous(memory_format=torch.channels_last) for each in similar], dim=1)]
         last = len(self.groups) - 1
         for index, group in enumerate(self.groups):
@@ -376,12 +377,19 @@ def _fuse(network: nn.Sequential, x: Tensor, similar: Sequence[Tensor]) -> Tenso
         return dense_merge([x], *weights[2:], NEGATIVE_SLOPE if last else 1.0)[0]
     if runs_fused(x):
         return fuse_maps([x, *similar], *weights, NEGATIVE_SLOPE, last_activation=bool(last))
+    if _trains_pair(network, x):
+        return train_pair([x, *similar], *weights, last_activation=bool(last))
     # The first convolution is a sum over the maps.
     own, others = first.weight.split((x.shape[1], similar[0].shape[1]), dim=1)
     x = F.conv2d(similar[0], others, first.bias, padding=first.padding).add_(F.conv2d(x, own, padding=first.padding))
     for layer in (activation, second, *last):
         x = layer(x)
     return x
+
+
+def _trains_pair(network: nn.Sequential, x: Tensor) -> bool:
+    """Whether a fusion network's training runs as one function, which no 1x1 convolutions do."""
+    return trains_fused(x) and network[0].kernel_size != (1, 1)
 
 
 def _check_settings(

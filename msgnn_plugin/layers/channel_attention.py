@@ -46,9 +46,14 @@ class GatedChannelTransformation(ChannelAttention):
 
     def gate_of(self, squares: Tensor) -> Tensor:
         """Return the gate of a map whose channels have these sums of squares. Shape: (B, C, 1, 1) -> same."""
-        energy = self.alpha * (squares + EPSILON).sqrt()
-        norm = self.gamma * (energy.square().mean(dim=1, keepdim=True) + EPSILON).rsqrt()
-        return 1 + torch.tanh(energy * norm + self.beta)
+        return gct_gate(squares, self.alpha, self.gamma, self.beta)
+
+
+def gct_gate(squares: Tensor, alpha: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+    """Return the gate of a map whose channels have these sums of squares. Shape: (B, C, 1, 1) -> same."""
+    energy = alpha * (squares + EPSILON).sqrt()
+    norm = gamma * (energy.square().mean(dim=1, keepdim=True) + EPSILON).rsqrt()
+    return 1 + torch.tanh(energy * norm + beta)
 
 
 def _sum_of_squares(x: Tensor) -> Tensor:

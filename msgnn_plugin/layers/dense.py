@@ -1,14 +1,17 @@
 """Residual units under dense connections: the trunk of MSGNN's sub-networks and of its feature branches."""
 
+from collections.abc import Iterable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msgnn_plugin.layers.channel_attention import GatedChannelTransformation, build_channel_attention
 from msgnn_plugin.layers.fused_merges import FusedMerges
 from msgnn_plugin.layers.map_stack import NEGATIVE_SLOPE, MapStack
+from msgnn_plugin.layers.trained_group import train_group
 from msgnn_plugin.ops.dense_merge import dense_merge
 from msgnn_plugin.ops.residual_unit import residual_unit
-from msgnn_plugin.ops.trunk_checks import runs_fused
+from msgnn_plugin.ops.trunk_checks import runs_fused, trains_fused
 
 
 def leaky_relu() -> nn.LeakyReLU:
@@ -70,6 +73,10 @@ class ResidualUnit(nn.Module):
         return residual_unit(x, offset, gate, first.weight, first.bias, second.weight, second.bias, NEGATIVE_SLOPE)
 
 
+def _parameters(merges: Iterable[nn.Sequential]) -> list[tuple[Tensor, Tensor]]:
+    return [(conv.weight, conv.bias) for conv, _ in merges]
+
+
 class DenseBranch(nn.Module):
     """Residual units, each fed a 1x1 merge of everything before it; returns the last merge.
 
@@ -86,7 +93,7 @@ class DenseBranch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Shape: (B, C, H, W) -> same."""
         if runs_fused(x):
-            outputs, merges = [x], FusedMerges([merge[0] for merge in self.merges])
+            outputs, merges = [x], FusedMerges(_parameters(self.merges))
             for unit in self.units:
                 outputs.append(unit.infer(x, None, None))
                 x, _ = merges.merge(outputs)
@@ -130,6 +137,8 @@ class SubNetwork(nn.Module):
         want_fusion = want_fusion and self.fusion is not None
         if runs_fused(x):
             return self._infer(x, fusion, want_fusion)
+        if trains_fused(x) and isinstance(self.units[0].attention, (nn.Identity, GatedChannelTransformation)):
+            return self._train(x, fusion, want_fusion)
         last = len(self.units) - 1
         maps = MapStack(x, 1 + last + want_fusion)
         for index, unit in enumerate(self.units):
@@ -143,9 +152,19 @@ class SubNetwork(nn.Module):
             maps.append(x)
         return x, maps.merge(self.fusion[0].weight, self.fusion[0].bias, first=1) if want_fusion else None
 
+    def _train(self, x: Tensor, fusion: Tensor | None, want_fusion: bool) -> tuple[Tensor, Tensor | None]:
+        units = []
+        for unit in self.units:
+            first, _, second = unit.body
+            units.append([first.weight, first.bias, second.weight, second.bias])
+            if isinstance(unit.attention, GatedChannelTransformation):
+                units[-1] += [unit.attention.alpha, unit.attention.gamma, unit.attention.beta]
+        merges = _parameters(self.merges[: len(self.units) - 1])
+        return train_group(x, fusion, units, merges, *(_parameters([self.fusion]) if want_fusion else [None]))
+
     def _infer(self, x: Tensor, fusion: Tensor | None, want_fusion: bool) -> tuple[Tensor, Tensor | None]:
         maps, energy = [x], None
-        merges = FusedMerges([merge[0] for merge in self.merges[: len(self.units) - 1]])
+        merges = FusedMerges(_parameters(self.merges[: len(self.units) - 1]))
         for index, unit in enumerate(self.units):
             if index > 0:
                 x, energy = merges.merge(maps, fusion)

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from msgnn_plugin.layers.dense import leaky_relu
 from msgnn_plugin.layers.map_stack import NEGATIVE_SLOPE
 from msgnn_plugin.layers.resize import pad_to_side
+from msgnn_plugin.layers.trained_pair import train_pair
 from msgnn_plugin.ops import patch_aggregate, patch_difference, patch_knn
 from msgnn_plugin.ops.fusion import fusion
 from msgnn_plugin.ops.grid import grid_length, grid_padding
 from msgnn_plugin.ops.precision import at_least_float32
-from msgnn_plugin.ops.trunk_checks import runs_fused
+from msgnn_plugin.ops.trunk_checks import runs_fused, trains_fused
 
 Variant = Literal["paper", "official"]
 VARIANTS = ("paper", "official")
@@ -238,7 +239,7 @@ class Embedding(nn.Sequential):
 
     Args:
         num_feat: Number of channels C.
-        fused: Whether inference may use the fused kernels, whose last bits differ from the convolutions'.
+        fused: Whether it may use the fused kernels, whose last bits differ from the convolutions'.
     """
 
     def __init__(self, num_feat: int, *, fused: bool) -> None:
@@ -254,6 +255,8 @@ class Embedding(nn.Sequential):
         first, second = self[2], self[4]
         if self.fused and runs_fused(x):
             return fusion([x], first.weight, first.bias, second.weight, second.bias, NEGATIVE_SLOPE)
+        if self.fused and trains_fused(x):
+            return train_pair([x], first.weight, first.bias, second.weight, second.bias, last_activation=True)
         return self[5](second(self[3](first(x))))
 
 

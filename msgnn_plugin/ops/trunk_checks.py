@@ -52,11 +52,22 @@ def check_inference(op: str, *tensors: Tensor | None) -> None:
 
 def runs_fused(image: Tensor) -> bool:
     """Whether the inference-only ops are the way to go: compiled, on the CPU, in float32, no gradient asked for."""
+    return not torch.is_grad_enabled() and _takes_kernels(image)
+
+
+def trains_fused(image: Tensor) -> bool:
+    """Whether functions with compiled gradients are the way to go: as `runs_fused`, but a gradient is asked for.
+
+    Compiled and exported programs hold plain operations instead, which they can differentiate themselves.
+    """
+    return torch.is_grad_enabled() and not torch.compiler.is_compiling() and _takes_kernels(image)
+
+
+def _takes_kernels(image: Tensor) -> bool:
     return (
         _extension.LOADED
         and image.device.type == "cpu"
         and fits_kernels(image)
-        and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
     )
 

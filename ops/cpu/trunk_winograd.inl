@@ -257,22 +257,34 @@ void transform_tiles(const float* products, int64_t channels, int64_t tiles, con
   }
 }
 
+// One axis of a kernel to positions: the kernel as a polynomial at each point, over what Lagrange's formula divides by.
+template <int64_t POINTS>
+struct KernelTable {
+  double values[POINTS][POINTS - kTile + 1] = {};
+
+  KernelTable() {
+    const auto point = [](int64_t p) {
+      return p == 0 ? 0.0 : (p % 2 == 1 ? 1 : -1) * kMagnitudes<POINTS>[(p - 1) / 2];
+    };
+    for (int64_t position = 0; position < POINTS - 1; ++position) {
+      double denominator = 1, power = 1;
+      for (int64_t other = 0; other < POINTS - 1; ++other) {
+        if (other != position) denominator *= point(position) - point(other);
+      }
+      for (double& value : values[position]) {
+        value = power / denominator;
+        power *= point(position);
+      }
+    }
+    values[POINTS - 1][POINTS - kTile] = 1;
+  }
+};
+
 // Weights (KERNEL, KERNEL, input, output) to (position, input, output), in float64 until the end.
 template <int64_t POINTS>
 void transform_kernel(int64_t channels, const float* weight, const float* gate, float* out) {
   constexpr int64_t KERNEL = POINTS - kTile + 1;
-  double table[POINTS][KERNEL] = {};
-  for (int64_t position = 0; position < POINTS - 1; ++position) {
-    const auto point = [](int64_t p) {
-      return p == 0 ? 0.0 : (p % 2 == 1 ? 1 : -1) * kMagnitudes<POINTS>[(p - 1) / 2];
-    };
-    double denominator = 1, power = 1;
-    for (int64_t other = 0; other < POINTS - 1; ++other) {
-      if (other != position) denominator *= point(position) - point(other);
-    }
-    for (int64_t k = 0; k < KERNEL; ++k, power *= point(position)) table[position][k] = power / denominator;
-  }
-  table[POINTS - 1][KERNEL - 1] = 1;
+  const KernelTable<POINTS> table;
   const int64_t square = channels * channels;
   std::vector<double> row(POINTS * KERNEL * channels);
   for (int64_t input = 0; input < channels; ++input) {
@@ -283,7 +295,7 @@ void transform_kernel(int64_t channels, const float* weight, const float* gate, 
         std::fill(sum, sum + channels, 0.0);
         for (int64_t y = 0; y < KERNEL; ++y) {
           const float* from = weight + ((y * KERNEL + x) * channels + input) * channels;
-          const double share = table[i][y] * factor;
+          const double share = table.values[i][y] * factor;
           for (int64_t output = 0; output < channels; ++output) sum[output] += share * from[output];
         }
       }
@@ -292,7 +304,7 @@ void transform_kernel(int64_t channels, const float* weight, const float* gate, 
         const double* from = row.data() + i * KERNEL * channels;
         for (int64_t output = 0; output < channels; ++output) {
           double sum = 0;
-          for (int64_t x = 0; x < KERNEL; ++x) sum += table[j][x] * from[x * channels + output];
+          for (int64_t x = 0; x < KERNEL; ++x) sum += table.values[j][x] * from[x * channels + output];
           to[output] = static_cast<float>(sum);
         }
       }

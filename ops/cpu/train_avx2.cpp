@@ -1,0 +1,25 @@
+#include <algorithm>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "train_kernels.h"
+#if defined(__x86_64__)
+#include "target_avx2.h"
+
+namespace msgnn::avx2 {
+#include "vector.h"
+
+#include "trunk_product.inl"
+
+#include "trunk_winograd.inl"
+
+#include "train_conv.inl"
+
+#include "train_weight_gradient.inl"
+
+const TrainKernels train_kernels = {train_conv, conv_weight_gradient, finish_weight_gradient, merge_weight_gradient};
+}  // namespace msgnn::avx2
+
+#include "target_end.h"
+#endif  // x86_64
