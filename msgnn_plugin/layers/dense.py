@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from msgnn_plugin.layers.channel_attention import GatedChannelTransformation, build_channel_attention
 from msgnn_plugin.layers.fused_merges import FusedMerges
 from msgnn_plugin.layers.map_stack import NEGATIVE_SLOPE, MapStack
+from msgnn_plugin.ops.channel_energy import channel_energy
 from msgnn_plugin.ops.dense_merge import dense_merge
 from msgnn_plugin.ops.residual_unit import residual_unit
 from msgnn_plugin.ops.trunk_checks import runs_fused
@@ -63,7 +64,8 @@ class ResidualUnit(nn.Module):
         """
         first, _, second = self.body
         gate = None
-        if isinstance(self.attention, GatedChannelTransformation) and energy is not None:
+        if isinstance(self.attention, GatedChannelTransformation):
+            energy = channel_energy(x, offset) if energy is None else energy
             gate = self.attention.gate_of(energy[..., None, None]).flatten(1)
         elif not isinstance(self.attention, nn.Identity):
             gate = self.attention.gate(x if offset is None else x + offset).flatten(1)
@@ -148,8 +150,10 @@ class SubNetwork(nn.Module):
         merges = FusedMerges([merge[0] for merge in self.merges[: len(self.units) - 1]])
         for index, unit in enumerate(self.units):
             if index > 0:
+                del x  # its memory may serve the next one
                 x, energy = merges.merge(maps, fusion)
             maps.append(unit.infer(x, fusion, energy))
+        del x
         if not want_fusion:
             return maps[-1], None
         conv = self.fusion[0]
