@@ -16,11 +16,21 @@ namespace {
 
 // Pages of this size, where the system grants them, are cleared and found 512 times less often.
 constexpr size_t kLargePage = size_t{1} << 21;
+constexpr size_t kKept = size_t{1} << 29;  // bytes between passes, at most: all that pictures of 400,000 pixels take
 
 struct Block {
   void* start;
   size_t size;
 };
+
+// Tells the system that it may take these pages where memory runs short; false where it cannot be told.
+bool may_be_taken_back(void* start, size_t size) {
+#if defined(__linux__) && defined(MADV_FREE)
+  return madvise(start, size, MADV_FREE) == 0;
+#else
+  return false;
+#endif
+}
 
 class MapPool {
  public:
@@ -29,11 +39,22 @@ class MapPool {
     ++passes_;
   }
 
-  // The last pass that ends gives everything back.
+  // The last pass that ends leaves the next one some memory, which the system may take back, and frees the rest.
   void close() {
     const std::lock_guard<std::mutex> lock(mutex_);
     TORCH_CHECK(passes_ > 0, "close_map_pool: must follow an open_map_pool, got one too many.");
-    if (--passes_ == 0) release();
+    if (--passes_ > 0) return;
+    size_t kept = 0;
+    for (auto block = free_.begin(); block != free_.end();) {
+      const auto [size, start] = *block;
+      if (kept + size <= kKept && may_be_taken_back(start, size)) {
+        kept += size;
+        ++block;
+      } else {
+        std::free(start);
+        block = free_.erase(block);
+      }
+    }
   }
 
   // The smallest free block that is large enough, or a new one; null while no pass is open, or where there is no memory.
