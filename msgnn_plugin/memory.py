@@ -14,14 +14,14 @@ Size = Sequence[float]
 
 # What `python -m benchmarks.memory --calibrate` measures and prints. In maps of num_feat channels at the peak.
 MAPS_PER_BLOCK = 1.0  # of a tile: each residual unit's, in the sub-networks
-TRUNK_MAPS = 3.9  # of a tile: the rest there, but for the graphs' results
-GRAPH_MAPS = 3.0  # of a tile: while one graph searches and aggregates
-DATABASE_MAPS = 1.6  # of what a graph searches
-BRANCH_MAPS = 5.8  # of the same, for the features of variant "official"
+TRUNK_MAPS = 3.8  # of a tile: the rest there, but for the graphs' results
+GRAPH_MAPS = 5.0  # of a tile: while one graph searches and aggregates, beside maps kept from the pass before
+DATABASE_MAPS = 1.8  # of what a graph searches
+BRANCH_MAPS = 6.2  # of the same, for the features of variant "official"
 PICTURE_CHANNELS = 8.0  # of the whole picture: itself, its smaller scales, the result
 FIXED_BYTES = 18 * 2**20
 # Maps below 32 MiB come from the C library's heap, which keeps gaps; larger ones are given back one by one.
-FRAGMENTATION = 1.7
+FRAGMENTATION = 1.3
 HEAP_BYTES = 32 * 2**20
 
 

@@ -196,9 +196,11 @@ class MSGNNArch(nn.Module):
         if region is not None:
             rainy = rainy[:, :, slice(*region[0]), slice(*region[1])].contiguous(memory_format=torch.channels_last)
         x, fusion = self.stem_activation(self.stem(rainy)), None
-        if similar and not (runs_fused(x) or _trains_pair(self.fusions[0], x)):
-            similar = [torch.cat([each.contiguous(memory_format=torch.channels_last) for each in similar], dim=1)]
         last = len(self.groups) - 1
+        if similar and runs_fused(x) and self.fusions[0][0].kernel_size == (1, 1):
+            similar = _pointwise_shares(self.fusions[:last], similar)
+        elif similar and not (runs_fused(x) or _trains_pair(self.fusions[0], x)):
+            similar = [torch.cat([each.contiguous(memory_format=torch.channels_last) for each in similar], dim=1)]
         for index, group in enumerate(self.groups):
             if self.checkpoint and torch.is_grad_enabled() and not torch.compiler.is_exporting():
                 # No random numbers are drawn inside, so their state need not be kept.
@@ -209,6 +211,7 @@ class MSGNNArch(nn.Module):
                 x, fusion = group(x, fusion, want_fusion=index < last)
             if similar and index < last:
                 x = _fuse(self.fusions[index], x, similar)
+        del similar, fusion
         derained = rainy - self.head(x)
         return derained.contiguous() if was_contiguous else derained
 
@@ -368,12 +371,23 @@ def _fusion(in_channels: int, num_feat: int, kernel: int, *, last_activation: bo
     return nn.Sequential(*layers, *([leaky_relu()] if last_activation else []))
 
 
-def _fuse(network: nn.Sequential, x: Tensor, similar: Sequence[Tensor]) -> Tensor:
-    """Apply a fusion network to (x, *similar) without concatenating them."""
+def _pointwise_shares(networks: Sequence[nn.Sequential], similar: list[Tensor]) -> list[Tensor]:
+    """Return what the first, 1x1 convolution of each fusion network makes of the graphs' maps, read once."""
+    if not networks:
+        return []
+    channels = similar[0].shape[1]
+    weight, *later = (network[0].weight[:, channels:] for network in networks)
+    first, _, others = dense_merge(similar, weight, weight.new_zeros(channels), 1.0, later=later)
+    return [first, *others]
+
+
+def _fuse(network: nn.Sequential, x: Tensor, similar: list[Tensor]) -> Tensor:
+    """Apply a fusion network to (x, *similar) without concatenating them; `_pointwise_shares` are used up."""
     first, activation, second, *last = network
     weights = first.weight, first.bias, second.weight, second.bias
     if runs_fused(x) and first.kernel_size == (1, 1):
-        x = dense_merge([x, *similar], *weights[:2], NEGATIVE_SLOPE)[0]
+        own = first.weight[:, : x.shape[1]]
+        x = dense_merge([x], own, first.bias, NEGATIVE_SLOPE, sums=similar.pop(0))[0]
         return dense_merge([x], *weights[2:], NEGATIVE_SLOPE if last else 1.0)[0]
     if runs_fused(x):
         return fuse_maps([x, *similar], *weights, NEGATIVE_SLOPE, last_activation=bool(last))

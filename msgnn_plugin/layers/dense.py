@@ -9,6 +9,7 @@ from msgnn_plugin.layers.channel_attention import GatedChannelTransformation, bu
 from msgnn_plugin.layers.fused_merges import FusedMerges
 from msgnn_plugin.layers.map_stack import NEGATIVE_SLOPE, MapStack
 from msgnn_plugin.layers.trained_group import train_group
+from msgnn_plugin.ops.channel_energy import channel_energy
 from msgnn_plugin.ops.dense_merge import dense_merge
 from msgnn_plugin.ops.residual_unit import residual_unit
 from msgnn_plugin.ops.trunk_checks import runs_fused, trains_fused
@@ -66,7 +67,8 @@ class ResidualUnit(nn.Module):
         """
         first, _, second = self.body
         gate = None
-        if isinstance(self.attention, GatedChannelTransformation) and energy is not None:
+        if isinstance(self.attention, GatedChannelTransformation):
+            energy = channel_energy(x, offset) if energy is None else energy
             gate = self.attention.gate_of(energy[..., None, None]).flatten(1)
         elif not isinstance(self.attention, nn.Identity):
             gate = self.attention.gate(x if offset is None else x + offset).flatten(1)
@@ -167,8 +169,10 @@ class SubNetwork(nn.Module):
         merges = FusedMerges(_parameters(self.merges[: len(self.units) - 1]))
         for index, unit in enumerate(self.units):
             if index > 0:
+                del x  # its memory may serve the next one
                 x, energy = merges.merge(maps, fusion)
             maps.append(unit.infer(x, fusion, energy))
+        del x
         if not want_fusion:
             return maps[-1], None
         conv = self.fusion[0]

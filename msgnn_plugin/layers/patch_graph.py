@@ -65,7 +65,7 @@ class GraphAggregator(nn.Module):
         self.scale = scale
         self.variant = variant
         if variant == "paper":
-            self.embed = Embedding(num_feat, fused=True)
+            self.embed = Embedding(num_feat)
             self.difference = nn.Conv2d(num_feat, num_feat, patch_size, stride=stride)
             # No bias at the end: the softmax over neighbours cancels it.
             self.attention = nn.Sequential(
@@ -75,9 +75,8 @@ class GraphAggregator(nn.Module):
                 nn.Conv2d(num_feat, 1, 1, bias=False),
             )
         else:
-            # Parity with the released code's neighbours asks for the plain convolutions.
-            self.embed_database = Embedding(num_feat, fused=False)
-            self.embed_query = Embedding(num_feat, fused=False)
+            self.embed_database = Embedding(num_feat)
+            self.embed_query = Embedding(num_feat)
             self.attention = OfficialAttention(num_feat)
             self.unused = nn.ModuleList(
                 [*(nn.Conv2d(num_feat, num_feat, size) for size in (5, 3, 3)), OfficialAttention(num_feat)]
@@ -239,23 +238,21 @@ class Embedding(nn.Sequential):
 
     Args:
         num_feat: Number of channels C.
-        fused: Whether it may use the fused kernels, whose last bits differ from the convolutions'.
     """
 
-    def __init__(self, num_feat: int, *, fused: bool) -> None:
+    def __init__(self, num_feat: int) -> None:
         layers: list[nn.Module] = []
         for in_channels in (3, num_feat, num_feat):
             layers += [nn.Conv2d(in_channels, num_feat, 3, padding=1), leaky_relu()]
         super().__init__(*layers)
-        self.fused = fused
 
     def forward(self, image: Tensor) -> Tensor:
         """Shape: (B, 3, H, W) -> (B, C, H, W)."""
         x = self[1](self[0](image))
         first, second = self[2], self[4]
-        if self.fused and runs_fused(x):
+        if runs_fused(x):
             return fusion([x], first.weight, first.bias, second.weight, second.bias, NEGATIVE_SLOPE)
-        if self.fused and trains_fused(x):
+        if trains_fused(x):
             return train_pair([x], first.weight, first.bias, second.weight, second.bias, last_activation=True)
         return self[5](second(self[3](first(x))))
 

@@ -12,8 +12,9 @@ from msgnn_plugin import _extension
 def map_pool() -> Iterator[None]:
     """Let the inference-only ops use the memory of maps that are gone again, until the block ends.
 
-    Without it the system clears every page of every map anew. Maps may outlive the block. Does nothing without the
-    compiled ops.
+    Without it the system clears every page of every map anew. Maps may outlive the block. On Linux up to 512 MiB stay
+    for the next block, in pages that the system takes back where memory runs short. Does nothing without the compiled
+    ops.
     """
     if not _extension.LOADED:
         yield

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "conv_pair_tensor.h"
+#include "energy.h"
 
 namespace msgnn {
 namespace {
@@ -49,9 +50,7 @@ std::tuple<at::Tensor, at::Tensor, std::vector<at::Tensor>> dense_merge(
       energy.mutable_data_ptr<double>()};
   const TrunkKernels& kernels = trunk_kernels(capability());
   at::parallel_for(0, images * parts, 1, [&](int64_t begin, int64_t end) { kernels.dense_merge(merge, begin, end); });
-  at::Tensor total = at::zeros({images, channels}, at::kDouble);
-  for (int64_t part = 0; part < parts; ++part) total += energy.select(1, part);
-  return {results[0], total.to(at::kFloat), {results.begin() + 1, results.end()}};
+  return {results[0], sum_of_parts(energy), {results.begin() + 1, results.end()}};
 }
 
 }  // namespace

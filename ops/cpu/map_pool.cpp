@@ -3,9 +3,9 @@
 #include <torch/library.h>
 
 #include <cstdlib>
+#include <iterator>
+#include <map>
 #include <mutex>
-#include <unordered_map>
-#include <vector>
 
 #ifdef __linux__
 #include <sys/mman.h>
@@ -16,6 +16,21 @@ namespace {
 
 // Pages of this size, where the system grants them, are cleared and found 512 times less often.
 constexpr size_t kLargePage = size_t{1} << 21;
+constexpr size_t kKept = size_t{1} << 29;  // bytes between passes, at most: all that pictures of 400,000 pixels take
+
+struct Block {
+  void* start;
+  size_t size;
+};
+
+// Tells the system that it may take these pages where memory runs short; false where it cannot be told.
+bool may_be_taken_back(void* start, size_t size) {
+#if defined(__linux__) && defined(MADV_FREE)
+  return madvise(start, size, MADV_FREE) == 0;
+#else
+  return false;
+#endif
+}
 
 class MapPool {
  public:
@@ -24,50 +39,63 @@ class MapPool {
     ++passes_;
   }
 
-  // The last pass that ends gives everything back.
+  // The last pass that ends leaves the next one some memory, which the system may take back, and frees the rest.
   void close() {
     const std::lock_guard<std::mutex> lock(mutex_);
     TORCH_CHECK(passes_ > 0, "close_map_pool: must follow an open_map_pool, got one too many.");
     if (--passes_ > 0) return;
-    for (const auto& [size, blocks] : free_) {
-      for (void* block : blocks) std::free(block);
-    }
-    free_.clear();
-  }
-
-  // Null while no pass is open, or where there is no memory.
-  void* take(size_t size) {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      if (passes_ == 0) return nullptr;
-      auto& blocks = free_[size];
-      if (!blocks.empty()) {
-        void* block = blocks.back();
-        blocks.pop_back();
-        return block;
+    size_t kept = 0;
+    for (auto block = free_.begin(); block != free_.end();) {
+      const auto [size, start] = *block;
+      if (kept + size <= kKept && may_be_taken_back(start, size)) {
+        kept += size;
+        ++block;
+      } else {
+        std::free(start);
+        block = free_.erase(block);
       }
     }
-    void* block = nullptr;
-    if (posix_memalign(&block, kLargePage, size) != 0) return nullptr;
-#ifdef __linux__
-    madvise(block, size, MADV_HUGEPAGE);
-#endif
-    return block;
   }
 
-  void give(void* block, size_t size) {
+  // The smallest free block that is large enough, or a new one; null while no pass is open, or where there is no memory.
+  Block take(size_t size) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (passes_ == 0) return {};
+    auto found = free_.lower_bound(size);
+    if (found != free_.end()) {
+      found = std::prev(free_.upper_bound(found->first));  // of equal ones the last used, which may be in the cache
+      const Block block = {found->second, found->first};
+      free_.erase(found);
+      return block;
+    }
+    // What is free is too small: maps of a smaller picture, which must not wait beside the larger one's.
+    release();
+    void* start = nullptr;
+    if (posix_memalign(&start, kLargePage, size) != 0) return {};
+#ifdef __linux__
+    madvise(start, size, MADV_HUGEPAGE);
+#endif
+    return {start, size};
+  }
+
+  void give(Block block) {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (passes_ > 0) {
-      free_[size].push_back(block);
+      free_.emplace(block.size, block.start);
     } else {
-      std::free(block);
+      std::free(block.start);
     }
   }
 
  private:
+  void release() {
+    for (const auto& [size, start] : free_) std::free(start);
+    free_.clear();
+  }
+
   std::mutex mutex_;
   int64_t passes_ = 0;
-  std::unordered_map<size_t, std::vector<void*>> free_;
+  std::multimap<size_t, void*> free_;
 };
 
 // Never destroyed: maps may outlive everything else.
@@ -83,11 +111,11 @@ at::Tensor new_trunk_map(at::IntArrayRef sizes) {
   const size_t bytes = static_cast<size_t>(images * channels * height * width) * sizeof(float);
   // Small maps stay in the C library's heap anyway.
   const size_t size = (bytes + kLargePage - 1) / kLargePage * kLargePage;
-  void* block = bytes < 2 * kLargePage ? nullptr : pool().take(size);
-  if (block == nullptr) return at::empty(sizes, at::TensorOptions(at::kFloat), at::MemoryFormat::ChannelsLast);
+  const Block block = bytes < 2 * kLargePage ? Block{} : pool().take(size);
+  if (block.start == nullptr) return at::empty(sizes, at::TensorOptions(at::kFloat), at::MemoryFormat::ChannelsLast);
   return at::from_blob(
-      block, sizes, {height * width * channels, 1, width * channels, channels},
-      [size](void* gone) { pool().give(gone, size); }, at::TensorOptions().dtype(at::kFloat));
+      block.start, sizes, {height * width * channels, 1, width * channels, channels},
+      [block](void*) { pool().give(block); }, at::TensorOptions().dtype(at::kFloat));
 }
 
 TORCH_LIBRARY_FRAGMENT(msgnn_plugin, library) {

@@ -2,6 +2,7 @@
 //
 // A C library hands large blocks back to the system and asks for them anew, and the system clears every page of them:
 // above 32 MiB a map that costs a third of the whole pass. While a pass holds the pool open, its maps come from here.
+// Up to 512 MiB stay for the next pass, in pages that the system may take back at any time in between.
 #pragma once
 
 #include <ATen/ATen.h>

@@ -1,6 +1,6 @@
 // Two convolutions depth-first over strips, see trunk_kernels.h. Included inside the namespace of one instruction set.
 
-constexpr int64_t kColumnTiles = 64;  // widest strip: its middle map and all weights fit a core's cache
+constexpr int64_t kColumnTiles = 41;  // widest strip: its middle map and all weights fit a core's cache
 
 // Tiles of the grid, and the strips they are shared in: columns of tiles at most kColumnTiles wide, row by row.
 struct StripGrid {

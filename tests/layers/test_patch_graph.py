@@ -49,6 +49,16 @@ def test_only_the_paper_variant_learns_to_search(variant):
     assert bool(embeddings) is (variant == "paper")
 
 
+@pytest.mark.parametrize("variant", ["paper", "official"])
+def test_fused_embeddings_find_the_neighbours_of_float64(variant):
+    torch.manual_seed(0)
+    graph = GraphAggregator(num_feat=32, variant=variant)
+    query, database = image(1, 3, 60, 75), image(1, 3, 60, 75, seed=1)
+    index, _ = graph.search(query, database)
+    expected, _ = graph.double().search(query.double(), database.double())
+    assert torch.equal(index.sort(-1).values, expected.sort(-1).values)
+
+
 def test_rejects_wrong_shapes():
     graph = GraphAggregator(num_feat=4)
     with pytest.raises(ValueError, match=r"`query_image` must have shape \(B, 3, H, W\), B = 3, got \(3, 9, 9\)"):
