@@ -2,6 +2,8 @@
 
 #include <torch/library.h>
 
+#include <array>
+#include <cstdint>
 #include <cstdlib>
 #include <iterator>
 #include <map>
@@ -16,6 +18,7 @@ namespace {
 
 // Pages of this size, where the system grants them, are cleared and found 512 times less often.
 constexpr size_t kLargePage = size_t{1} << 21;
+constexpr size_t kAlignment = 64;
 constexpr size_t kKept = size_t{1} << 29;  // bytes between passes, at most: all that pictures of 400,000 pixels take
 
 struct Block {
@@ -112,10 +115,19 @@ at::Tensor new_trunk_map(at::IntArrayRef sizes) {
   // Small maps stay in the C library's heap anyway.
   const size_t size = (bytes + kLargePage - 1) / kLargePage * kLargePage;
   const Block block = bytes < 2 * kLargePage ? Block{} : pool().take(size);
-  if (block.start == nullptr) return at::empty(sizes, at::TensorOptions(at::kFloat), at::MemoryFormat::ChannelsLast);
+  const std::array<int64_t, 4> strides = {height * width * channels, 1, width * channels, channels};
+  if (block.start != nullptr) {
+    return at::from_blob(
+        block.start, sizes, strides, [block](void*) { pool().give(block); }, at::TensorOptions(at::kFloat));
+  }
+  // Aligned by hand: the C library's aligned blocks leave holes that are too small for the next one of their size, and a
+  // step of training would grow by as many maps as it frees.
+  void* start = std::malloc(bytes + kAlignment);
+  TORCH_CHECK_WITH(OutOfMemoryError, start != nullptr, "map: must fit into memory, got no room for ", bytes, " bytes.");
+  const uintptr_t aligned = (reinterpret_cast<uintptr_t>(start) + kAlignment - 1) / kAlignment * kAlignment;
   return at::from_blob(
-      block.start, sizes, {height * width * channels, 1, width * channels, channels},
-      [block](void*) { pool().give(block); }, at::TensorOptions().dtype(at::kFloat));
+      reinterpret_cast<void*>(aligned), sizes, strides, [start](void*) { std::free(start); },
+      at::TensorOptions(at::kFloat));
 }
 
 TORCH_LIBRARY_FRAGMENT(msgnn_plugin, library) {
