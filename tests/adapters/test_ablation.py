@@ -106,6 +106,18 @@ def test_report_says_what_differs(tmp_path, capsys):
     assert "- k = 3: Differs from the option file: network_g.num_blocks 1 -> 2.\n" in shown
 
 
+def test_report_counts_another_set_on_its_own(tmp_path, capsys):
+    (file,) = make_table(tmp_path, (2,), ablation={"table": TABLE, "row": "k = 2", "test_images": 200})
+    folder = leave_run(file)
+    assert main(["report", "--ablation", str(file)]) == 0
+    assert "Measured on 2 of 200 pictures of first" in capsys.readouterr().out
+    run = folder / file.name
+    run.write_text(run.read_text().replace("name: first", "name: second"))
+    (folder / "metrics/first").rename(folder / "metrics/second")
+    assert main(["report", "--ablation", str(file)]) == 0
+    assert "Measured on 2 pictures of second" in capsys.readouterr().out
+
+
 def test_report_as_data(tmp_path, capsys):
     files = make_table(tmp_path)
     leave_run(files[0])

@@ -75,10 +75,12 @@ def _training(row: Row, options: dict[str, Any]) -> str:
 
 
 def _measurement(row: Row, options: dict[str, Any], means: dict[str, float], images: int) -> str:
-    whole = row.options["ablation"].get("test_images")
+    name = validation_set(options)
+    # The whole number is that of the file's own set.
+    whole = row.options["ablation"].get("test_images") if name == validation_set(row.options) else None
     of_all = f" of {whole:,}" if whole not in (None, images) else ""
     rainy = [f"{means[key]:.{digits}f}" for key, digits in (("input_psnr", 2), ("input_ssim", 4)) if key in means]
-    sentence = f"Measured on {images:,}{of_all} pictures of {validation_set(options)} after the last iteration"
+    sentence = f"Measured on {images:,}{of_all} pictures of {name} after the last iteration"
     return sentence + (f"; the rainy input has {' / '.join(rainy)}." if rainy else ".")
 
 
