@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress_bar() -> Iterator[tuple[Callable[[str, int], None], Callable[[int], None]]]:
-    """Draw a bar for each stretch of work.
+    """Draw a bar for each stretch of work, on a terminal only.
 
     Yields:
         A function that begins a stretch (what it is, how many steps; 0 for a number not known), and one that says how
@@ -16,7 +16,8 @@ def progress_bar() -> Iterator[tuple[Callable[[str, int], None], Callable[[int],
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
 
         def begin(what: str, total: int) -> None:
             progress.add_task(what, total=total or None)

@@ -41,8 +41,10 @@ def run(args: argparse.Namespace) -> int:
     from msgnn_plugin.data.parts import find_parts
     from msgnn_plugin.data.preparation import prepare
 
+    if Path(args.out).resolve().is_relative_to(Path(args.path).resolve()):
+        raise ValueError(f"Data set: `-o` must lie outside PATH, which is {args.path}, got {args.out}.")
     parts = find_parts(load_manifest(args.name), args.path, split=args.split, left=args.left, exclude=args.exclude)
-    parts = [part for part in parts if part.entries or part.alone or part.fault]
+    parts = [part for part in parts if part.entries or part.alone or part.fault] or parts
     # An interrupted run goes on with the parts it had not finished.
     done = [part for part in parts if Path(args.out, part.name).exists()]
     if len(done) == len(parts):
