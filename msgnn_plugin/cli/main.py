@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from msgnn_plugin.cli.errors import sentence
+
 SUBCOMMANDS = ("train", "test", "ablate", "report", "restore", "bank", "data", "doctor")
 # What bad input raises. Anything else is a fault of ours and keeps its traceback.
 USER_ERRORS = (ValueError, TypeError, OSError, RuntimeError, ImportError, MemoryError)
@@ -54,18 +56,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"basicsr {args.command}: error: {sentence(error)}", file=sys.stderr)
         return 2
-
-
-def sentence(error: Exception) -> str:
-    """Return an error's own sentence, without a data loader's traceback around it or the system's error number."""
-    text = str(error).strip()
-    if text.startswith("Caught ") and "DataLoader worker" in text.partition("\n")[0]:
-        text = text.splitlines()[-1].partition(": ")[2]
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        text = (
-            f"{error.filename} must be a path to read or write, got: {error.strerror}. Check the path and its rights."
-        )
-    return text
 
 
 _format_python = warnings.formatwarning

@@ -1,7 +1,6 @@
 """`basicsr data prepare`: any layout of a data set to one, or to LMDBs for disks that are slow with many files."""
 
 import argparse
-import sys
 from pathlib import Path
 
 NAME = "prepare"
@@ -54,25 +53,27 @@ def run(args: argparse.Namespace) -> int:
         )
     failed = 0
     told = [f"{Path(args.out, part.name)}: there already, left as it is." for part in done]
-    with progress_bar() as (begin, advance):
+    with progress_bar() as (begin, advance, tell):
         for part in parts:
             if part in done:
                 continue
             begin(f"Preparing {part.name}", len(part.entries))
             target = Path(args.out, part.name)
-            bad = prepare(part, target, form=args.form, on_done=advance, on_bad=_tell)
+            bad = prepare(
+                part,
+                target,
+                form=args.form,
+                on_done=advance,
+                on_bad=lambda sentence: tell(f"basicsr {args.command}: error: {sentence}"),
+            )
             if bad:
                 failed += 1
-                _tell(
-                    f"{len(bad)} of {len(part.entries)} pairs could not be read, so {target} is not finished; mend the "
-                    "files above or --exclude them and run the command again, what is done is kept"
+                tell(
+                    f"basicsr {args.command}: error: {len(bad)} of {len(part.entries)} pairs could not be read, so "
+                    f"{target} is not finished; mend the files above or --exclude them and run the command again, what "
+                    "is done is kept."
                 )
             else:
                 told.append(f"{target}: {len(part.entries)} {'pairs' if part.entries[0].clean else 'pictures'}.")
     print("\n".join(told))
     return 1 if failed else 0
-
-
-def _tell(sentence: str) -> None:
-    """Print an error that does not end the run."""
-    print(f"basicsr data prepare: error: {sentence}", file=sys.stderr)

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from msgnn_plugin.data.rain_writing import RainSet, write_rain_set
 
     rain_set = RainSet(args.preset, args.seed, args.per_picture, args.rain)
-    with progress_bar() as (begin, advance):
+    with progress_bar() as (begin, advance, tell):
         count, bad = write_rain_set(
             args.clean,
             args.out,
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
             jobs=args.jobs,
             on_start=lambda total: begin("Making rain", total),
             on_done=lambda: advance(1),
-            on_bad=lambda sentence: print(f"basicsr {args.command}: error: {sentence}", file=sys.stderr),
+            on_bad=lambda sentence: tell(f"basicsr {args.command}: error: {sentence}"),
         )
     pairs = (count - bad) * rain_set.per_picture
     print(f"{args.out}: {pairs} pairs of {count - bad} photographs in rainy and clean.")

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from msgnn_plugin.data.verification import verify
 
     manifest = load_manifest(args.name)
-    with progress_bar() as (begin, advance):
+    with progress_bar() as (begin, advance, _):
         report = verify(
             manifest,
             args.path,
