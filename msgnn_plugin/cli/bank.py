@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgnn_plugin.cli.errors import sentence
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
             descriptions.append(describe_rain(_read_crop(path, args.size, args.seed)))
             usable.append(path)
         except (ValueError, OSError) as error:
-            print(f"basicsr bank: error: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"basicsr bank: error: {' '.join(sentence(error).split())}", file=sys.stderr)
     failed = len(paths) - len(usable)
     if not usable:
         raise ValueError(f"bank: PICTURE must name at least one that can be used, got {failed} that cannot.")

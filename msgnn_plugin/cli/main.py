@@ -4,7 +4,12 @@ import argparse
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from msgnn_plugin.cli.errors import sentence
 
 SUBCOMMANDS = ("train", "test", "ablate", "report", "restore", "bank", "data", "doctor")
 # What bad input raises. Anything else is a fault of ours and keeps its traceback.
@@ -40,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 fine, 1 some inputs failed, 2 wrong usage or input, 130 interrupted.
     """
     args = build_parser().parse_args(argv)
+    warnings.formatwarning = _format_warning
     try:
         return args.run(args)
     except KeyboardInterrupt:
@@ -52,9 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def sentence(error: Exception) -> str:
-    """Return an error's own sentence, taken out of the traceback that a data loader's worker wraps around it."""
-    text = str(error).strip()
-    if text.startswith("Caught ") and "DataLoader worker" in text.partition("\n")[0]:
-        text = text.splitlines()[-1].partition(": ")[2]
-    return text
+_format_python = warnings.formatwarning
+
+
+def _format_warning(message: Warning | str, category: type[Warning], filename: str, *rest: Any) -> str:
+    """Format a warning of ours as one sentence; others keep the place they come from."""
+    if category is UserWarning and Path(__file__).parents[1] in Path(filename).parents:
+        return f"basicsr: warning: {message}\n"
+    return _format_python(message, category, filename, *rest)

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgnn_plugin.cli import errors
+
 if TYPE_CHECKING:
     from msgnn_plugin.data.picture_files import PictureJob
     from msgnn_plugin.restoration import Restorer
@@ -58,28 +60,22 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.weights is None:
         raise ValueError(_NO_WEIGHTS)
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from msgnn_plugin.cli.progress import progress_bar
     from msgnn_plugin.data.picture_files import plan_pictures
 
     jobs = plan_pictures(args.inputs, args.out, recursive=args.recursive)
     cleans = _clean_pictures(args.clean, jobs)
     restorer = _load(args)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
     failed = 0
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("Restoring", total=len(jobs))
+    with progress_bar() as (begin, advance, tell):
+        begin("Restoring", len(jobs))
         for job, clean in zip(jobs, cleans, strict=True):
             try:
                 _restore(restorer, job, clean, compare=args.compare or clean is not None)
             except (ValueError, OSError, MemoryError) as error:
                 failed += 1
-                sentence = f"basicsr restore: error: {_name_once(error, job.source)}"
-                # Above the bar, in one line however wide the terminal is.
-                console.print(sentence, soft_wrap=True, markup=False, highlight=False)
-            progress.advance(task)
+                tell(f"basicsr restore: error: {_name_once(error, job.source)}")
+            advance(1)
     print(f"Restored {len(jobs) - failed} of {len(jobs)} pictures into {args.out}." + _note(failed))
     return 1 if failed else 0
 
@@ -138,7 +134,7 @@ def _restore(restorer: "Restorer", job: "PictureJob", clean: Path | None, *, com
 
 def _name_once(error: Exception, source: Path) -> str:
     """Return the error's sentence with the input's name in front, on one line."""
-    sentence = " ".join(str(error).split()) or "the memory does not suffice"
+    sentence = " ".join(errors.sentence(error).split()) or "the memory does not suffice"
     return sentence if str(source) in sentence else f"{source}: {sentence}"
 
 

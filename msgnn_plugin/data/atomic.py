@@ -37,7 +37,9 @@ def atomic_path(final: str | Path, *, keep_suffix: bool = True) -> Iterator[Path
         yield temporary
         _flush(temporary)
         os.replace(temporary, final)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            error.filename = str(final)  # the name that a user knows
         temporary.unlink(missing_ok=True)
         raise
     _flush(final.parent)

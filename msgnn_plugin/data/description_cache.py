@@ -72,7 +72,7 @@ def describe_pictures(pictures: Sequence[Picture]) -> NDArray[np.float32]:
     del stores
     if bad:
         raise ValueError(
-            f"PairedExemplarDataset: `exemplar` retrieved must read every rainy picture, got {len(bad)} of "
+            f"Exemplars: the policy retrieved must read every rainy picture, got {len(bad)} of "
             f"{len(pictures)} that cannot be, the first: {bad[0]}"
         )
     return np.stack([known[stamp] for stamp in stamps])
@@ -93,7 +93,7 @@ def _stamp(picture: Picture) -> str:
         os.path.abspath(picture.path),
         picture.key,
         picture.half,
-        state and (state.st_size, state.st_mtime_ns),
+        (state.st_size, state.st_mtime_ns),
     )
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
@@ -112,7 +112,7 @@ def _load(file: Path) -> dict[str, NDArray[np.float32]]:
     try:
         with np.load(file, allow_pickle=False) as content:
             return dict(zip(content["stamps"].tolist(), content["descriptions"], strict=True))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return {}  # None there yet, or a damaged one, which the next save replaces.
 
 

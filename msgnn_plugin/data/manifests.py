@@ -1,5 +1,6 @@
 """What a data set must hold: `datasets/manifests/NAME.yml`, one small file a set."""
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,9 +98,13 @@ def load_manifest(name: str | Path) -> Manifest:
     if path.suffix.lower() not in (".yml", ".yaml"):
         path = FOLDER / f"{str(name).lower()}.yml"
         if path.stem not in list_manifests():
+            near = difflib.get_close_matches(path.stem, list_manifests(), n=1)
             raise FileNotFoundError(
                 f"Manifest: `NAME` must be one of {', '.join(list_manifests())} or the path of a .yml file, got {name}."
+                + (f" Did you mean {near[0]}?" if near else "")
             )
+    if not path.is_file():
+        raise FileNotFoundError(f"Manifest: `NAME` must be a set's name or a file, got {path}, which is none.")
     try:
         fields = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -1,6 +1,7 @@
 """Clean photographs to make rain on."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ def find_photographs(root: str | Path, exclude: Sequence[str | int] = ()) -> lis
 
     Args:
         root: The folder.
-        exclude: Names (file names without suffix) of pictures to leave out.
+        exclude: Names (file names without suffix) of pictures to leave out; those that are not there are warned of.
 
     Raises:
         FileNotFoundError: If the folder is missing, or nothing is left in it.
@@ -28,6 +29,11 @@ def find_photographs(root: str | Path, exclude: Sequence[str | int] = ()) -> lis
         found += list_images(parent)
     unwanted = as_stems(exclude)
     kept = [path for path in found if path.stem not in unwanted]
+    unknown = unwanted - {path.stem for path in found}
+    if unknown:
+        # A slip here lets a background of the test pictures into the training.
+        listed = ", ".join(sorted(unknown, key=natural_key))
+        warnings.warn(f"clean photographs: `exclude` names {listed}, which {root} does not hold.", stacklevel=2)
     if not kept:
         raise FileNotFoundError(f"clean photographs: `root` must hold at least one picture, got {root} with none.")
     return kept

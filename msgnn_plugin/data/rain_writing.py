@@ -167,7 +167,10 @@ def _check_settings(out: Path, rain_set: RainSet) -> None:
     """Keep one folder to one set of settings, so that a run goes on with what it began."""
     path, wanted = out / SETTINGS_NAME, vars(rain_set)
     if path.exists():
-        found = json.loads(path.read_text())
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            found = "a damaged file"
         if found != wanted:
             raise ValueError(
                 f"rain synthesis: `out` must be new or hold a set made with {wanted}, got {found} in {out}."

@@ -17,6 +17,9 @@ from msgnn_plugin.data.reading import PictureReader, describe
 
 LAYER_SIDE = 64
 _SKEW_WEIGHT = 0.6
+# Mean difference of the sides, in 8-bit levels, below which neither is the rainy one: the lightest of the pairs at hand
+# (Rain100L) differs by 1.6, one picture on both sides of a JPEG by 0.02.
+_ALIKE = 0.2
 
 
 @dataclass
@@ -31,10 +34,11 @@ class Scan:
         digest: Digest of the background's pixels: of the clean picture, of the only one where there is no clean one.
         thumbnail: Thumbnail of the background, see `make_thumbnail`.
         layer: The rain alone, (rainy - clean) without its coarse structure, shape (64, 64), float16; None if unpaired.
-        edge_ratio: Log of the rainy edge energy over the clean one; None if unpaired.
+        alike: Whether both sides are one picture, so that there is no rain to judge.
+        edge_ratio: Log of the rainy edge energy over the clean one; None if unpaired or alike.
         rain_score: How much the rainy side looks as if rain were on it and not on the other: the edge ratio, the mean
             log ratio over pixels (which veiling, that flattens strong edges, does not turn), and the skew of the
-            difference, since rain brightens. Below 0 the other side looks rainier. Ours.
+            difference, since rain brightens. Below 0 the other side looks rainier; None if unpaired or alike. Ours.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Scan:
     digest: bytes = b""
     thumbnail: NDArray[np.uint8] | None = None
     layer: NDArray[np.float16] | None = None
+    alike: bool = False
     edge_ratio: float | None = None
     rain_score: float | None = None
 
@@ -86,13 +91,15 @@ def _scan(reader: PictureReader, entry: Pair | Single) -> Scan:
         return Scan(entry.name, error=f"the halves must be equal in size, got {' and '.join(sizes)}", sizes_differ=True)
     rainy_grey, clean_grey = (_grey(image) for image in (rainy, clean))
     difference = rainy_grey.astype(np.float32) - clean_grey
-    edge_ratio, score = _compare_rain(rainy_grey, clean_grey, difference)
+    alike = bool(np.abs(difference).mean() < _ALIKE)
+    edge_ratio, score = (None, None) if alike else _compare_rain(rainy_grey, clean_grey, difference)
     return Scan(
         entry.name,
         rainy_digest=_digest(rainy),
         digest=_digest(clean),
         thumbnail=make_thumbnail(clean),
         layer=_rain_layer(difference),
+        alike=alike,
         edge_ratio=edge_ratio,
         rain_score=score,
     )

@@ -33,8 +33,8 @@ class Finding:
     """One thing that is wrong, or worth knowing.
 
     Attributes:
-        kind: "part", "layout", "count", "unpaired", "unreadable", "sizes", "swapped", "duplicate", "background",
-            "leakage" or "overlap".
+        kind: "part", "layout", "count", "unpaired", "unreadable", "sizes", "alike", "swapped", "duplicate",
+            "background", "leakage" or "overlap".
         part: Part of the set it is about.
         text: One sentence.
         items: The pictures, each with what it was found with.
@@ -191,6 +191,10 @@ def _judge_reading(report: Report, part: Part, scans: list[Scan]) -> list[Scan]:
         if bad:
             report.faults.append(Finding(kind, part.name, f"{len(bad)} pairs or pictures {what}", bad))
     good = [scan for scan in scans if not scan.error]
+    alike = [scan.name for scan in good if scan.alike]
+    if alike:
+        text = f"{len(alike)} pairs have no rain: both halves are one picture"
+        report.notes.append(Finding("alike", part.name, text, alike))
     ratios = [scan.edge_ratio for scan in good if scan.edge_ratio]
     if not ratios:
         return good
@@ -208,7 +212,8 @@ def _judge_reading(report: Report, part: Part, scans: list[Scan]) -> list[Scan]:
         (report.faults, -math.inf, _SWAPPED, "have their halves swapped"),
         (report.notes, _SWAPPED, _MAYBE_SWAPPED, "may have their halves swapped, look at them"),
     ):
-        swapped = [f"{scan.name} ({scan.rain_score:.2f})" for scan in good if least <= scan.rain_score < most]
+        judged = [scan for scan in good if not scan.alike]
+        swapped = [f"{scan.name} ({scan.rain_score:.2f})" for scan in judged if least <= scan.rain_score < most]
         if swapped:
             findings.append(Finding("swapped", part.name, f"{len(swapped)} pairs {told}", swapped))
     return good
@@ -231,6 +236,7 @@ def _judge_repeats(
             first, second = (heads[place][:_MOST_OF_A_BACKGROUND] for place in (overlap.first, overlap.second))
             for one, two in product(first, second):
                 _sort_repeat(one, two, repeats, shared)
+    on_done(len(part.entries) - (0 if manifest.shared_backgrounds else len(heads)))
     if repeats:
         surplus = _surplus(repeats)
         known = surplus <= part.rule.repeats and len(part.entries) in part.rule.pairs

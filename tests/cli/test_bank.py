@@ -119,3 +119,10 @@ def test_wrong_weights_and_folders(weights, pictures, tmp_path, capsys):
         assert bank(*inputs, "-o", tmp_path / "out.pth") == 2
         assert sentence in capsys.readouterr().err
     assert not (tmp_path / "out.pth").exists()
+
+
+def test_a_picture_that_is_not_there_is_a_sentence_without_an_error_number(weights, pictures, tmp_path, capsys):
+    assert bank(weights, pictures, tmp_path / "absent.png", "-o", tmp_path / "out.pth", "--size", 64) == 1
+    error = capsys.readouterr().err
+    assert "absent.png must be a path to read or write" in error
+    assert "[Errno" not in error

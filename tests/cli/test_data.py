@@ -87,7 +87,7 @@ def test_verify_tells_and_exits_by_the_verdict(write_set, tmp_path, run):
     assert done.returncode == 0
     assert "train: 3 of 3, one file a pair, left half clean" in done.stdout
     assert done.stdout.endswith("Faults found: none.\n")
-    assert "Reading train" in done.stderr
+    assert done.stderr == ""  # no bar where there is no terminal
     assert json.loads((tmp_path / "report.json").read_text())["verdict"] == "fine"
     (folder / "1.png").write_bytes(b"")
     done = run("verify", manifest, folder, "--json")
@@ -107,7 +107,8 @@ def test_a_long_list_is_cut_and_says_so(write_set, run):
 
 
 @pytest.mark.parametrize("form", ["folder", "png-lmdb", "raw-lmdb"])
-def test_prepare(write_set, tmp_path, form, run):
+def test_prepare(write_set, tmp_path, form, run, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal: with the bar
     manifest, folder = write_set()
     done = run("prepare", manifest, folder, "-o", tmp_path / "out", "--form", form)
     assert done.returncode == 0
@@ -207,3 +208,58 @@ def test_real_one_file_pairs(tmp_path, shared, form, run):
     prepared = PairedExemplarDataset(root=tmp_path / "out" / "test", crop_size=64)
     assert len(prepared) == 50
     assert all(_same(files[place], prepared[place]) for place in range(50))
+
+
+def test_a_name_that_is_nearly_right_gets_a_suggestion(run):
+    assert "Did you mean rain800?" in run("list", "rain80").stderr
+    assert run("list", "absent.yml").stderr.endswith("must be a set's name or a file, got absent.yml, which is none.\n")
+
+
+def test_a_part_of_any_size_reads_as_a_sentence(run):
+    assert "test: any number of pictures, no clean side" in run("list", "real_rain").stdout
+
+
+def test_a_report_that_cannot_be_written_is_printed_all_the_same(write_set, tmp_path, run):
+    manifest, folder = write_set()
+    (tmp_path / "file").write_text("")
+    done = run("verify", manifest, folder, "--json", tmp_path / "file" / "report.json")
+    assert done.returncode == 2
+    assert "Faults found: none." in done.stdout
+    assert "[Errno" not in done.stderr
+    assert f"{tmp_path / 'file'}" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("below", [".", "inner"])
+def test_prepare_writes_nothing_into_its_source(write_set, run, below):
+    manifest, folder = write_set()
+    before = sorted(folder.rglob("*"))
+    done = run("prepare", manifest, folder, "-o", folder / below)
+    assert done.returncode == 2
+    assert "`-o` must lie outside PATH" in done.stderr
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_prepare_without_a_picture_in_any_part(tmp_path, run):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "5.png").write_bytes(cv2.imencode(".png", np.zeros((8, 16, 3), np.uint8))[1].tobytes())
+    (tmp_path / "mine.yml").write_text("splits: {train: {numbers: [1, 2]}, test: {numbers: [3, 4]}}")
+    done = run("prepare", tmp_path / "mine.yml", tmp_path / "set", "-o", tmp_path / "out")
+    assert done.returncode == 2
+    assert "must hold pictures, got none" in done.stderr
+
+
+def test_preview_refuses_a_form_that_is_none_before_it_reads(write_set, tmp_path, run):
+    _, folder = write_set()
+    for name in ("sheet", "sheet.xyz"):
+        assert f"got {tmp_path / name}." in run("preview", folder, "-o", tmp_path / name).stderr
+
+
+def test_a_warning_is_one_sentence_without_a_line_of_code(write_set, tmp_path):
+    manifest, folder = write_set()
+    done = subprocess.run(
+        _command("prepare", manifest, folder, "-o", tmp_path / "out", "--exclude", "absent"),
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == "basicsr: warning: Data set: `exclude` names absent, which the set does not hold.\n"

@@ -65,3 +65,16 @@ def test_wrong_usage_is_one_sentence(photographs, tmp_path, capsys):
     assert main(["data", "synthesize", str(tmp_path / "none"), "-o", str(tmp_path / "out"), "--preset", "drs"]) == 2
     assert "`root` must be a folder" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_name_to_exclude_that_is_not_there_is_told(photographs, tmp_path):
+    command = ["data", "synthesize", str(photographs), "-o", str(tmp_path / "out"), "--preset", "rain200h"]
+    with pytest.warns(UserWarning, match="`exclude` names 9, which"):
+        assert main([*command, "--jobs", "1", "--exclude", "9", "2"]) == 0
+
+
+def test_damaged_settings_are_one_sentence(photographs, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "synthesis.json").write_text("{")
+    assert main(["data", "synthesize", str(photographs), "-o", str(tmp_path / "out"), "--preset", "rain200h"]) == 2
+    assert "got a damaged file in" in capsys.readouterr().err

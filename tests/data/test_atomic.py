@@ -60,3 +60,18 @@ def test_what_a_kill_leaves_is_not_taken_for_a_finished_file(tmp_path):
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".net_g_5.")
     assert left.suffix == ".tmp"
+
+
+def _read_a_folder(final):
+    with atomic_path(final) as temporary:
+        temporary.mkdir()
+        try:
+            temporary.read_bytes()
+        finally:
+            temporary.rmdir()
+
+
+def test_an_error_names_the_final_file(tmp_path):
+    with pytest.raises(IsADirectoryError) as caught:
+        _read_a_folder(tmp_path / "a.txt")
+    assert caught.value.filename == str(tmp_path / "a.txt")

@@ -85,8 +85,9 @@ def test_descriptions_are_kept_and_only_changed_pictures_read_again(pair_folder,
     changed = describe_pictures(pictures)
     assert len(described) == 1
     np.testing.assert_array_equal(np.delete(changed, 2, axis=0), np.delete(first, 2, axis=0))
-    next(cache.iterdir()).write_bytes(b"PK\x03\x04 cut short")
-    np.testing.assert_array_equal(describe_pictures(pictures), changed)
+    for damaged in (b"PK\x03\x04 cut short", b""):
+        next(cache.iterdir()).write_bytes(damaged)
+        np.testing.assert_array_equal(describe_pictures(pictures), changed)
 
 
 def test_a_broken_picture_costs_no_descriptions(pair_folder, monkeypatch):

@@ -272,3 +272,37 @@ def test_the_whole_of_rain800(shared):
     assert report.parts[0].chance < 1e-100
     swapped = verify(_sized("rain800", {"train": 700}), shared / "data" / "rain800" / "train", left="rainy")
     assert _kinds(swapped) == [("train", "swapped")]
+
+
+def test_one_picture_on_both_sides_is_told_and_not_taken_for_swapped(tree, make_pair, save_pair):
+    root, manifest, written = tree("rain1200")
+    clean = make_pair(2)[1]
+    save_pair(written["train"][1], clean, clean, left=manifest.left)
+    report = verify(manifest, root)
+    assert report.faults == []
+    assert [len(finding.items) for finding in report.notes if finding.kind == "alike"] == [1]
+    assert report.parts[0].edge_share == 1
+
+
+def test_the_real_sample_of_rain1200_has_two_sides_that_are_alike(shared, tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "1.jpg").write_bytes((shared / "data/layout_samples/rain1200_0.jpg").read_bytes())
+    report = verify(load_manifest("rain1200"), tmp_path / "train")
+    assert ("train", "swapped") not in _kinds(report)
+    assert "alike" in {finding.kind for finding in report.notes}
+
+
+def test_progress_ends_at_its_total(tree, make_pair, save_pair):
+    root, manifest, written = tree("rain800")
+    save_pair(written["train"][1], *make_pair(0), left=manifest.left)
+    totals, done = [], []
+
+    def begin(what, total):
+        totals.append(total)
+        done.append(0)
+
+    def advance(count):
+        done[-1] += count
+
+    verify(manifest, root, on_total=begin, on_done=advance)
+    assert done == totals

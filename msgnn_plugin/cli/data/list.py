@@ -64,7 +64,7 @@ def _describe(manifest: "Manifest") -> str:
     """Return all that a manifest says, one thing a line."""
     unit = "pairs" if manifest.paired else "pictures, no clean side"
     lines = [f"{manifest.name}: {manifest.title}. {manifest.about}"]
-    lines += [f"  {rule.name}: {_count(rule)} {unit}" for rule in manifest.splits]
+    lines += [f"  {rule.name}: {_count(rule)} {'of ' if not rule.pairs else ''}{unit}" for rule in manifest.splits]
     lines += [f"  layout: {layout}" for layout in manifest.layouts]
     lines += [f"  {key}: {getattr(manifest, key)}" for key in ("sizes", "source", "licence", "notes")]
     return "\n".join(line for line in lines if not line.endswith(": "))

@@ -1,7 +1,6 @@
 """`basicsr data prepare`: any layout of a data set to one, or to LMDBs for disks that are slow with many files."""
 
 import argparse
-import sys
 from pathlib import Path
 
 NAME = "prepare"
@@ -41,8 +40,10 @@ def run(args: argparse.Namespace) -> int:
     from msgnn_plugin.data.parts import find_parts
     from msgnn_plugin.data.preparation import prepare
 
+    if Path(args.out).resolve().is_relative_to(Path(args.path).resolve()):
+        raise ValueError(f"Data set: `-o` must lie outside PATH, which is {args.path}, got {args.out}.")
     parts = find_parts(load_manifest(args.name), args.path, split=args.split, left=args.left, exclude=args.exclude)
-    parts = [part for part in parts if part.entries or part.alone or part.fault]
+    parts = [part for part in parts if part.entries or part.alone or part.fault] or parts
     # An interrupted run goes on with the parts it had not finished.
     done = [part for part in parts if Path(args.out, part.name).exists()]
     if len(done) == len(parts):
@@ -52,25 +53,27 @@ def run(args: argparse.Namespace) -> int:
         )
     failed = 0
     told = [f"{Path(args.out, part.name)}: there already, left as it is." for part in done]
-    with progress_bar() as (begin, advance):
+    with progress_bar() as (begin, advance, tell):
         for part in parts:
             if part in done:
                 continue
             begin(f"Preparing {part.name}", len(part.entries))
             target = Path(args.out, part.name)
-            bad = prepare(part, target, form=args.form, on_done=advance, on_bad=_tell)
+            bad = prepare(
+                part,
+                target,
+                form=args.form,
+                on_done=advance,
+                on_bad=lambda sentence: tell(f"basicsr {args.command}: error: {sentence}"),
+            )
             if bad:
                 failed += 1
-                _tell(
-                    f"{len(bad)} of {len(part.entries)} pairs could not be read, so {target} is not finished; mend the "
-                    "files above or --exclude them and run the command again, what is done is kept"
+                tell(
+                    f"basicsr {args.command}: error: {len(bad)} of {len(part.entries)} pairs could not be read, so "
+                    f"{target} is not finished; mend the files above or --exclude them and run the command again, what "
+                    "is done is kept."
                 )
             else:
                 told.append(f"{target}: {len(part.entries)} {'pairs' if part.entries[0].clean else 'pictures'}.")
     print("\n".join(told))
     return 1 if failed else 0
-
-
-def _tell(sentence: str) -> None:
-    """Print an error that does not end the run."""
-    print(f"basicsr data prepare: error: {sentence}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 NAME = "preview"
 HELP = "draw a contact sheet of a folder of pairs: rainy and clean side by side"
@@ -27,6 +28,9 @@ def run(args: argparse.Namespace) -> int:
     from msgnn_plugin.data.contact_sheet import make_contact_sheet
     from msgnn_plugin.data.parts import guess_entries
 
+    suffixes = [suffix for suffix, form in Image.registered_extensions().items() if form in Image.SAVE]
+    if Path(args.out).suffix.lower() not in suffixes:
+        raise ValueError(f"preview: `-o` must end as a picture's name does, .png or .jpg, got {args.out}.")
     entries = guess_entries(args.path)
     sheet, errors = make_contact_sheet(entries, args.count, args.columns)
     with atomic_path(args.out) as temporary:

@@ -30,24 +30,20 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0 when all are written, 1 when photographs could not be read.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from msgnn_plugin.cli.progress import progress_bar
     from msgnn_plugin.data.rain_writing import RainSet, write_rain_set
 
     rain_set = RainSet(args.preset, args.seed, args.per_picture, args.rain)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("Making rain", total=None)
+    with progress_bar() as (begin, advance, tell):
         count, bad = write_rain_set(
             args.clean,
             args.out,
             rain_set,
             exclude=args.exclude,
             jobs=args.jobs,
-            on_start=lambda total: progress.update(task, total=total),
-            on_done=lambda: progress.advance(task),
-            on_bad=lambda sentence: print(f"basicsr {args.command}: error: {sentence}", file=sys.stderr),
+            on_start=lambda total: begin("Making rain", total),
+            on_done=lambda: advance(1),
+            on_bad=lambda sentence: tell(f"basicsr {args.command}: error: {sentence}"),
         )
     pairs = (count - bad) * rain_set.per_picture
     print(f"{args.out}: {pairs} pairs of {count - bad} photographs in rainy and clean.")

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from msgnn_plugin.data.verification import verify
 
     manifest = load_manifest(args.name)
-    with progress_bar() as (begin, advance):
+    with progress_bar() as (begin, advance, _):
         report = verify(
             manifest,
             args.path,
@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
             on_done=advance,
         )
     written = json.dumps(report.as_dict(), indent=2)
-    if args.json and args.json != "-":
+    print(written if args.json == "-" else describe(report), flush=True)
+    if args.json and args.json != "-":  # last, so that a file that cannot be written does not cost the report
         write_bytes_atomic(args.json, written.encode())
-    print(written if args.json == "-" else describe(report))
     return 1 if report.faults else 0
 
 
