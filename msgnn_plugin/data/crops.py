@@ -1,9 +1,35 @@
-"""Windows and turns that a sample draws, and from pixels to a tensor."""
+"""What a sample draws from: its own generator, then windows and turns; and from pixels to a tensor."""
+
+import operator
 
 import numpy as np
 import torch
 
 from msgnn_plugin.data.images import to_unit_range
+
+
+def begin_sample(item: int | tuple[int, int], count: int, seed: int, where: str) -> tuple[int, np.random.Generator]:
+    """Tell which picture an item is of, and give what all of its draws come from.
+
+    Args:
+        item: Index, negative ones from the end, or (index, sample number); alone it is its own sample number.
+        count: Pictures in the data set.
+        seed: Seed of all draws.
+        where: The data set, to begin an error with.
+
+    Returns:
+        Index in [0, count), and a generator that depends on seed and sample number alone.
+
+    Raises:
+        IndexError: If the index is out of range.
+    """
+    index, number = item if isinstance(item, (tuple, list)) else (item, None)
+    index = operator.index(index)
+    if not -count <= index < count:
+        raise IndexError(f"{where}: index must be in [{-count}, {count}), got {index}.")
+    index %= count
+    number = index if number is None else operator.index(number)
+    return index, np.random.default_rng(np.random.SeedSequence((seed, number)))
 
 
 def draw_window(

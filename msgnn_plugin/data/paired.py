@@ -1,6 +1,5 @@
 """The data set of rainy and clean pictures with an exemplar beside them."""
 
-import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from msgnn_plugin.data.crops import draw_turn, draw_window, to_tensor
+from msgnn_plugin.data.crops import begin_sample, draw_turn, draw_window, to_tensor
 from msgnn_plugin.data.description_cache import describe_pictures
 from msgnn_plugin.data.exemplars import ExemplarSampler
 from msgnn_plugin.data.layouts import find_pairs
@@ -98,13 +97,7 @@ class PairedExemplarDataset(Dataset):
             ValueError: If a picture cannot be read, sizes differ, or it is smaller than the crop.
             OSError: If a file cannot be read.
         """
-        index, number = item if isinstance(item, (tuple, list)) else (item, None)
-        index = operator.index(index)
-        if not -len(self.pairs) <= index < len(self.pairs):
-            raise IndexError(f"PairedExemplarDataset: index must be below {len(self.pairs)}, got {index}.")
-        index %= len(self.pairs)
-        number = index if number is None else operator.index(number)
-        generator = np.random.default_rng(np.random.SeedSequence((self.seed, number)))
+        index, generator = begin_sample(item, len(self), self.seed, "PairedExemplarDataset")
 
         pair = self.pairs[index]
         # An LMDB of raw rows gives views of the mapped file, so that only what the windows cut out is read.

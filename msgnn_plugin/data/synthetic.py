@@ -1,6 +1,5 @@
 """The data set that makes its rain while it is read."""
 
-import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from msgnn_plugin.data.crops import draw_turn, draw_window, to_tensor
+from msgnn_plugin.data.crops import begin_sample, draw_turn, draw_window, to_tensor
 from msgnn_plugin.data.exemplars import ExemplarSampler
 from msgnn_plugin.data.photographs import find_photographs, read_photograph
 from msgnn_plugin.data.synthesis import MadeRain, find_preset, synthesize
@@ -86,13 +85,7 @@ class SyntheticRainDataset(Dataset):
             ValueError: If a photograph cannot be read, or is smaller than the crop.
             OSError: If a file cannot be read.
         """
-        index, number = item if isinstance(item, (tuple, list)) else (item, None)
-        index = operator.index(index)
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"SyntheticRainDataset: index must be below {len(self)}, got {index}.")
-        index %= len(self)
-        number = index if number is None else operator.index(number)
-        generator = np.random.default_rng(np.random.SeedSequence((self.seed, number)))
+        index, generator = begin_sample(item, len(self), self.seed, "SyntheticRainDataset")
         made = self._make(index, generator)
         turn = draw_turn(self.flip, self.rotate, generator)
         other = self.exemplar_sampler(index, generator)

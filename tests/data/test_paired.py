@@ -207,7 +207,7 @@ def test_refuses_arguments(pair_folder, keywords, sentence):
 def test_refuses_missing_exemplar_and_index(pair_folder):
     with pytest.raises(FileNotFoundError, match=r"`exemplar_path` must be a picture, got x\.png"):
         PairedExemplarDataset(root=pair_folder, exemplar="fixed", exemplar_path="x.png")
-    with pytest.raises(IndexError, match="index must be below 5, got 5"):
+    with pytest.raises(IndexError, match=r"index must be in \[-5, 5\), got 5"):
         PairedExemplarDataset(root=pair_folder)[5]
 
 

@@ -122,7 +122,7 @@ def test_refuses_folders_crops_and_indices(photographs, tmp_path):
         SyntheticRainDataset(root=tmp_path / "empty", preset="rain200l")
     with pytest.raises(ValueError, match=r"1\.png` must be at least crop_size = 50 pixels a side, got 56x48"):
         SyntheticRainDataset(root=photographs, preset="rain200l", crop_size=50)[0]
-    with pytest.raises(IndexError, match="index must be below 5, got 5"):
+    with pytest.raises(IndexError, match=r"index must be in \[-5, 5\), got 5"):
         SyntheticRainDataset(root=photographs, preset="rain200l")[5]
 
 
