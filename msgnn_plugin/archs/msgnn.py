@@ -55,8 +55,8 @@ class MSGNNArch(nn.Module):
         window_size: Side of the search window in patches, or None to search everywhere.
         variant: "paper" (as printed) or "official" (as released, faults included).
         checkpoint: Whether training keeps no maps inside sub-networks and computes them again for the backward pass:
-            less memory, a fifth to a third more time, the same gradients. Not stored in the weights; the attribute of the
-            same name may be changed at any time.
+            less memory, a fifth to a third more time, the same gradients. Not stored in the weights; the attribute of
+            the same name may be changed at any time.
 
     Raises:
         ValueError: If a setting is out of its range, with the limit.

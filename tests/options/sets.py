@@ -23,7 +23,7 @@ LAYOUTS = {
 
 
 def make_sets(root: Path, side: int = 66) -> None:
-    """Write three training and two test pairs of every set, and two rainy photographs."""
+    """Write three training and two test pairs of every set, and a few rainy and clean photographs."""
     generator = np.random.default_rng(1)
     for folder, layout in LAYOUTS.items():
         for phase, count in (("train", 3), ("test", 2)):
@@ -42,6 +42,8 @@ def make_sets(root: Path, side: int = 66) -> None:
                     _write(home / layout[1].format(n=n), clean)
                 if phase == "test":
                     _write(root / f"datasets/real_rain/{n}.jpg", cv2.resize(rainy, (96 * 2 + n, 100)))
+                else:
+                    _write(root / f"datasets/clean_bsd/{n}.jpg", clean)
 
 
 def _write(path: Path, picture: np.ndarray) -> None:

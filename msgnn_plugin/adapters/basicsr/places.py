@@ -15,6 +15,7 @@ KNOWN_SETS = {
     "rain100l": "Rain100L (100 test pairs)",
     "rain12": "Rain12 (12 test pairs)",
     "real_rain": "rainy photographs, in one folder",
+    "clean_bsd": "the clean photographs of BSDS500, in folders at any depth",
 }
 
 
