@@ -6,9 +6,11 @@ from typing import Any
 from torch import nn
 
 from msgnn_plugin.archs.msgnn import MSGNNArch
+from msgnn_plugin.archs.nlcl import NLCLDiscriminator, NLCLGenerator
+from msgnn_plugin.archs.nlcl_official import is_official
 from msgnn_plugin.archs.state_dict import load_weights, unwrap
 
-__all__ = ["MSGNNArch", "from_state_dict", "load_weights"]
+__all__ = ["MSGNNArch", "NLCLDiscriminator", "NLCLGenerator", "from_state_dict", "load_weights"]
 
 
 def from_state_dict(state_dict: Mapping[str, Any]) -> nn.Module:
@@ -25,7 +27,11 @@ def from_state_dict(state_dict: Mapping[str, Any]) -> nn.Module:
         return MSGNNArch.from_state_dict(names)
     if "convert_rainy.weight" in names:
         return MSGNNArch.from_official(names)
+    if is_official(names):
+        return NLCLGenerator.from_official(names)
+    if "neck.0.weight" in names:
+        return NLCLGenerator.from_state_dict(names)
     raise ValueError(
-        "from_state_dict: `state_dict` must hold weights of MSGNN (ours or the authors'), "
+        "from_state_dict: `state_dict` must hold weights of MSGNN or of an NLCL generator, ours or the authors', "
         f"got tensors such as {next(iter(names))!r}."
     )
