@@ -1,4 +1,4 @@
-"""Put our networks, loss, data sets and model into BasicSR's registries."""
+"""Put our networks, losses, data sets and model into BasicSR's registries."""
 
 import importlib
 
@@ -20,7 +20,12 @@ def register_all() -> None:
     models = importlib.import_module("msgnn_plugin.adapters.basicsr.models")
     wanted = {
         registry.ARCH_REGISTRY: (archs.MSGNNArch, archs.NLCLGenerator, archs.NLCLDiscriminator, layers.GraphAggregator),
-        registry.LOSS_REGISTRY: (losses.NegSSIMLoss,),
+        registry.LOSS_REGISTRY: (
+            losses.NegSSIMLoss,
+            losses.LocationContrastiveLoss,
+            losses.LayerContrastiveLoss,
+            losses.AsymmetricLayerContrastiveLoss,
+        ),
         registry.DATASET_REGISTRY: (
             datasets.PairedExemplarDataset,
             datasets.RainyExemplarDataset,
