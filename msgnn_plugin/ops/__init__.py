@@ -1,4 +1,4 @@
-"""The ops on patches, of the patch graph and of self-similarity: plain PyTorch behind `torch.library` schemas, for compiled kernels to take over."""
+"""The ops on patches: plain PyTorch behind `torch.library` schemas, for compiled kernels to take over."""
 
 from msgnn_plugin import _extension  # noqa: F401 (loading it registers the compiled kernels)
 from msgnn_plugin.ops.patch_aggregate import patch_aggregate

@@ -30,6 +30,7 @@ def register_all() -> None:
             datasets.PairedExemplarDataset,
             datasets.RainyExemplarDataset,
             datasets.SyntheticRainDataset,
+            datasets.UnpairedRainDataset,
         ),
         registry.MODEL_REGISTRY: (models.MSGNNModel,),
     }
