@@ -155,6 +155,17 @@ def test_rainy_halves_against_single_photographs(joined, roots):
     assert _names(dataset, 0) == {"x.png", "y.png", "z.png", "deep16.png"}
 
 
+def test_a_sky_above_a_street_makes_no_pair_of_halves(tmp_path, write):
+    # The halves of such pictures correlate at 0.9 and have nothing in common but that one is dark below.
+    sky = np.linspace(200, 50, 48)[:, None, None]
+    for number in range(3):
+        noise = np.random.default_rng(number).normal(0, 20, (48, 96, 3))
+        write(tmp_path / "wet" / f"{number}.png", image=np.clip(sky + noise, 0, 255).astype(np.uint8))
+    write(tmp_path / "dry" / "b.png")
+    dataset = UnpairedRainDataset(rainy_root=tmp_path / "wet", clean_root=tmp_path / "dry", crop_size=8)
+    assert {picture.half for picture in dataset.rainy} == {None}
+
+
 def test_two_folders_as_a_set_and_by_their_names(pair_folder, tmp_path):
     (tmp_path / "link").symlink_to(pair_folder)
     together = {"rainy_root": pair_folder, "clean_root": tmp_path / "link"}
