@@ -169,7 +169,7 @@ def test_small_training_leaves_out_the_shared_background():
 def test_nlcl_is_the_authors_but_for_what_its_file_is_about(path):
     opt = load_options(path)
     small = "_cpu" in path.stem
-    generator = {"type": "NLCLGenerator", "num_feat": 32, "num_blocks": 6 if small else 16}
+    generator = {"type": "NLCLGenerator", "num_feat": 16 if small else 32, "num_blocks": 6 if small else 16}
     assert (opt["network_g"], opt["network_r"]) == (generator, generator)
     assert opt["network_d"] == {"type": "NLCLDiscriminator", "num_feat": 16 if small else 64}
     train = opt["train"]
