@@ -27,9 +27,7 @@ def from_state_dict(state_dict: Mapping[str, Any]) -> nn.Module:
         return MSGNNArch.from_state_dict(names)
     if "convert_rainy.weight" in names:
         return MSGNNArch.from_official(names)
-    if is_official(names):
-        return NLCLGenerator.from_official(names)
-    if "neck.0.weight" in names:
+    if is_official(names) or "neck.0.weight" in names:
         return NLCLGenerator.from_state_dict(names)
     raise ValueError(
         "from_state_dict: `state_dict` must hold weights of MSGNN or of an NLCL generator, ours or the authors', "

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from msgnn_plugin.archs.nlcl_official import convert_official
+from msgnn_plugin.archs.nlcl_official import convert_official, is_official
 from msgnn_plugin.archs.state_dict import unwrap
 
 LEVELS = 3  # halvings of the critic
@@ -73,19 +73,23 @@ class NLCLGenerator(nn.Module):
         Raises:
             ValueError: If these are not weights of that network.
         """
-        return cls.from_state_dict(convert_official(unwrap(state_dict)))
+        return cls._build(convert_official(unwrap(state_dict)))
 
     @classmethod
     def from_state_dict(cls, state_dict: Mapping[str, Any]) -> "NLCLGenerator":
         """Build the generator from weights alone.
 
         Args:
-            state_dict: Weights of this class, also in a toolbox's wrapper.
+            state_dict: Weights of this class or of the authors', also in a toolbox's wrapper.
 
         Raises:
             ValueError: If these are not weights of this network.
         """
         weights = unwrap(state_dict)
+        return cls._build(convert_official(weights) if is_official(weights) else weights)
+
+    @classmethod
+    def _build(cls, weights: Mapping[str, Tensor]) -> "NLCLGenerator":
         stem = weights.get("stem.weight")
         blocks = {name.split(".")[1] for name in weights if name.startswith("blocks.")}
         if stem is None or stem.dim() != 4 or not blocks:

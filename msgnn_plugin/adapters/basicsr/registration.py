@@ -18,6 +18,7 @@ def register_all() -> None:
     losses = importlib.import_module("msgnn_plugin.losses")
     datasets = importlib.import_module("msgnn_plugin.adapters.basicsr.datasets")
     models = importlib.import_module("msgnn_plugin.adapters.basicsr.models")
+    nlcl_model = importlib.import_module("msgnn_plugin.adapters.basicsr.nlcl_model")
     wanted = {
         registry.ARCH_REGISTRY: (archs.MSGNNArch, archs.NLCLGenerator, archs.NLCLDiscriminator, layers.GraphAggregator),
         registry.LOSS_REGISTRY: (
@@ -30,8 +31,9 @@ def register_all() -> None:
             datasets.PairedExemplarDataset,
             datasets.RainyExemplarDataset,
             datasets.SyntheticRainDataset,
+            datasets.UnpairedRainDataset,
         ),
-        registry.MODEL_REGISTRY: (models.MSGNNModel,),
+        registry.MODEL_REGISTRY: (models.MSGNNModel, nlcl_model.NLCLModel),
     }
     for target, things in wanted.items():
         for thing in things:
