@@ -87,9 +87,7 @@ def moments_of(image: Tensor) -> Tensor:
     return torch.stack([mean, variance], dim=1)
 
 
-def _plain(
-    inner: Tensor, weight: Tensor, bias: Tensor, moments: Tensor | None, x: Tensor | None, eps: float
-) -> Tensor:
+def _plain(inner: Tensor, weight: Tensor, bias: Tensor, moments: Tensor | None, x: Tensor | None, eps: float) -> Tensor:
     source = x
     if x is None:
         source = F.relu(normalise(inner, moments, eps))
