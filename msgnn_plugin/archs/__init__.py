@@ -10,7 +10,10 @@ from msgnn_plugin.archs.nlcl import NLCLDiscriminator, NLCLGenerator
 from msgnn_plugin.archs.nlcl_official import is_official
 from msgnn_plugin.archs.state_dict import load_weights, unwrap
 
-__all__ = ["MSGNNArch", "NLCLDiscriminator", "NLCLGenerator", "from_state_dict", "load_weights"]
+__all__ = ["FAMILIES", "MSGNNArch", "NLCLDiscriminator", "NLCLGenerator", "from_state_dict", "load_weights"]
+
+# What derains, by the name of its system.
+FAMILIES = {"msgnn": MSGNNArch, "nlcl": NLCLGenerator}
 
 
 def from_state_dict(state_dict: Mapping[str, Any]) -> nn.Module:

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from msgnn_plugin.archs import nlcl_lean
+from msgnn_plugin.archs.nlcl_lean import NORM_EPS
 from msgnn_plugin.archs.nlcl_official import convert_official, is_official
 from msgnn_plugin.archs.state_dict import unwrap
 
 LEVELS = 3  # halvings of the critic
 LEAST_SIDE = 32
-NORM_EPS = 1e-5
 CRITIC_SLOPE = 0.2
 
 
@@ -110,10 +111,41 @@ class NLCLGenerator(nn.Module):
 
         Shape: (B, 3, H, W), RGB with range [0, 1] -> the same. ``exemplar`` is ignored: this network takes none.
         """
-        return (self.translate(2 * rainy - 1).clamp(-1, 1) + 1) / 2
+        return _to_image(self.translate(2 * rainy - 1))
+
+    @torch.no_grad()
+    def forward_tiled(self, rainy: Tensor, tile: int) -> Tensor:
+        """Return `forward`'s result with little memory: both maps lie in a file, or beside a GPU in the CPU's memory.
+
+        Every layer goes over the whole picture, since instance norm looks at all of it, so the result is that of
+        `forward` up to rounding, and nothing overlaps. It costs the file's traffic: two maps of 4 * num_feat bytes a
+        pixel, read and written in every layer. The file is in the system's folder for temporary files (``TMPDIR``).
+
+        Args:
+            rainy: Shape (B, 3, H, W), RGB with range [0, 1].
+            tile: A step takes rows of the picture of at most tile x tile pixels, a row at least.
+
+        Returns:
+            The layer, shape (B, 3, H, W), without gradients.
+
+        Raises:
+            OSError: If there is no room for the file.
+        """
+        return _to_image(nlcl_lean.translate_lean(self, 2 * rainy - 1, tile))
+
+    def estimate_bytes(self, size: tuple[int, int], *, tile: int | None = None) -> int:
+        """Return about how many bytes one picture takes beside the process as it is.
+
+        Args:
+            size: Height and width of the picture in pixels.
+            tile: As `forward_tiled` takes it; None or a larger one than the picture's sides means `forward`.
+        """
+        return nlcl_lean.estimate_bytes(self, size, tile)
 
     def translate(self, scaled: Tensor) -> Tensor:
         """Return the layer as the losses see it. Shape: (B, 3, H, W), RGB with range [-1, 1] -> same, not clipped."""
+        if nlcl_lean.runs_lean(self, scaled):
+            return nlcl_lean.translate_lean(self, scaled)
         return self.translate_with_features(scaled, ())[0]
 
     def translate_with_features(self, scaled: Tensor, places: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
@@ -215,6 +247,10 @@ class NLCLDiscriminator(nn.Module):
     def _halve(self, x: Tensor) -> Tensor:
         kernel = self.blur.expand(x.shape[1], 1, 3, 3)
         return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, stride=2, groups=x.shape[1])
+
+
+def _to_image(translated: Tensor) -> Tensor:
+    return (translated.clamp(-1, 1) + 1) / 2
 
 
 def instance_norm(x: Tensor) -> Tensor:
