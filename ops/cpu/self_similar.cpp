@@ -94,25 +94,33 @@ std::tuple<at::Tensor, at::Tensor> self_similar_patches(
   const at::Tensor anchors = anchor.contiguous();
   const at::Tensor centres = at::empty({image.size(0), num_neighbors, 2}, at::kLong);
   const at::Tensor distance = at::empty({image.size(0), num_neighbors}, at::kDouble);
-  int64_t* centre = centres.mutable_data_ptr<int64_t>();
-  double* nearest = distance.mutable_data_ptr<double>();
-  std::vector<int64_t> order;
+  std::vector<Reach> reaches;  // rows and columns of each image
   for (int64_t b = 0; b < image.size(0); ++b) {
     const int64_t* place = anchors.const_data_ptr<int64_t>() + 2 * b;
-    const Reach rows = reach_of(place[0], image.size(2), patch_size, search_radius);
-    const Reach columns = reach_of(place[1], image.size(3), patch_size, search_radius);
-    const int64_t candidates = rows.length() * columns.length();
+    reaches.push_back(reach_of(place[0], image.size(2), patch_size, search_radius));
+    reaches.push_back(reach_of(place[1], image.size(3), patch_size, search_radius));
+    const int64_t candidates = reaches[2 * b].length() * reaches[2 * b + 1].length();
     TORCH_CHECK_VALUE(
         num_neighbors <= candidates, "self_similar_patches: `num_neighbors` must be at most ", candidates,
         ", the number of candidates of the anchor [", place[0], ", ", place[1], "], got ", num_neighbors, ".");
-    const std::vector<double> distances = squared_distances(image[b], place, rows, columns, patch_size);
-    rank(distances, num_neighbors, order);
-    for (int64_t k = 0; k < num_neighbors; ++k) {
-      *centre++ = rows.begin + order[k] / columns.length();
-      *centre++ = columns.begin + order[k] % columns.length();
-      *nearest++ = distances[order[k]];
-    }
   }
+  // Whole images to threads, so that they meet once; a single image's rows are shared out instead.
+  at::parallel_for(0, image.size(0), 1, [&](int64_t first, int64_t last) {
+    std::vector<int64_t> order;
+    for (int64_t b = first; b < last; ++b) {
+      const Reach rows = reaches[2 * b], columns = reaches[2 * b + 1];
+      const std::vector<double> distances =
+          squared_distances(image[b], anchors.const_data_ptr<int64_t>() + 2 * b, rows, columns, patch_size);
+      rank(distances, num_neighbors, order);
+      int64_t* centre = centres.mutable_data_ptr<int64_t>() + 2 * b * num_neighbors;
+      double* nearest = distance.mutable_data_ptr<double>() + b * num_neighbors;
+      for (int64_t k = 0; k < num_neighbors; ++k) {
+        centre[2 * k] = rows.begin + order[k] / columns.length();
+        centre[2 * k + 1] = columns.begin + order[k] % columns.length();
+        nearest[k] = distances[order[k]];
+      }
+    }
+  });
   return {centres, distance.to(image.scalar_type() == at::kDouble ? at::kDouble : at::kFloat)};
 }
 
