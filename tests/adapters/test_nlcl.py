@@ -112,7 +112,8 @@ def test_resumes_bit_identically(tmp_path):
 
 
 def test_layers_dimensions_are_logged_and_turn_the_asymmetric_loss(tmp_path, monkeypatch):
-    from msgnn_plugin.metrics import intrinsic_dimension
+    register()
+    from msgnn_plugin.adapters.basicsr import nlcl_model
 
     found = []
 
@@ -121,7 +122,7 @@ def test_layers_dimensions_are_logged_and_turn_the_asymmetric_loss(tmp_path, mon
         found.append(seed)
         return 3.0, 5.0
 
-    monkeypatch.setattr(intrinsic_dimension, "layer_dimensions", measure)
+    monkeypatch.setattr(nlcl_model, "layer_dimensions", measure)
     layer = {"type": "AsymmetricLayerContrastiveLoss", "num_background": 3, "num_rain": 9, "direction": "auto"}
     run("train", make_nlcl_project(tmp_path, nlcl_options(layer_opt=layer)))
     assert len(found) == 2

@@ -20,6 +20,7 @@ from msgnn_plugin.adapters.basicsr.deraining_model import DerainingModel
 from msgnn_plugin.adapters.basicsr.saving import on_cpu
 from msgnn_plugin.layers.projection import ProjectionHeads, gather_pixels
 from msgnn_plugin.losses import AsymmetricLayerContrastiveLoss
+from msgnn_plugin.metrics import layer_dimensions
 from msgnn_plugin.ops import draw_anchors, self_similar_patches
 
 LOCATION_PLACES = (0, 2, 4, 8, 12)
@@ -263,8 +264,6 @@ class NLCLModel(DerainingModel):
         """Estimate both layers' intrinsic dimensions now and then; the asymmetric loss takes its sides by them."""
         if not self.dimension_freq or current_iter % self.dimension_freq:
             return
-        from msgnn_plugin.metrics.intrinsic_dimension import layer_dimensions
-
         measured = layer_dimensions(background.detach().float(), rain.detach().float(), seed=self.seed_of(current_iter))
         if self.opt["dist"]:
             shared = torch.tensor(measured, device=self.device)
