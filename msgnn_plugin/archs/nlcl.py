@@ -44,17 +44,21 @@ class NLCLGenerator(nn.Module):
     """Predict one layer of a rainy image: the clean one, or the rain. No down-sampling, any size.
 
     Paper: Ye et al. (CVPR 2022). Instance norm looks at the whole image, so a crop's result is not a crop of the whole
-    image's.
+    image's. The last of these norms also forgets how bright the image was and how strong its contrast, so that the
+    authors' form has to guess both; ``reversible_norm`` is ours and keeps them.
 
     Args:
         num_feat: Channels of every map.
         num_blocks: Residual blocks.
+        reversible_norm: Whether to take mean and standard deviation from each channel of each image in front of the
+            network and to give them back to its result (Kim et al., "Reversible Instance Normalization", ICLR 2022).
+            The result then follows any change of an image's exposure or contrast. Off in the authors' networks.
 
     Raises:
         ValueError: If a setting is out of its range, with the limit.
     """
 
-    def __init__(self, *, num_feat: int = 32, num_blocks: int = 16) -> None:
+    def __init__(self, *, num_feat: int = 32, num_blocks: int = 16, reversible_norm: bool = False) -> None:
         super().__init__()
         for name, value in (("num_feat", num_feat), ("num_blocks", num_blocks)):
             if value < 1:
@@ -63,6 +67,8 @@ class NLCLGenerator(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(num_feat) for _ in range(num_blocks))
         self.neck = nn.ModuleList(nn.Conv2d(num_feat, num_feat, 3, padding=1) for _ in range(2))
         self.head = nn.Conv2d(num_feat, 3, 3, padding=1)
+        # Nothing but a mark, so that weights alone tell which network they are of.
+        self.register_buffer("reversible_norm", torch.ones(()) if reversible_norm else None)
 
     @classmethod
     def from_official(cls, state_dict: Mapping[str, Any]) -> "NLCLGenerator":
@@ -98,7 +104,7 @@ class NLCLGenerator(nn.Module):
                 "NLCLGenerator.from_state_dict: `state_dict` must hold `stem.weight` and `blocks.*`, "
                 f"got tensors such as {next(iter(weights))!r}."
             )
-        network = cls(num_feat=stem.shape[0], num_blocks=len(blocks))
+        network = cls(num_feat=stem.shape[0], num_blocks=len(blocks), reversible_norm="reversible_norm" in weights)
         try:
             network.load_state_dict(weights)
         except RuntimeError as error:
@@ -131,7 +137,8 @@ class NLCLGenerator(nn.Module):
         Raises:
             OSError: If there is no room for the file.
         """
-        return _to_image(nlcl_lean.translate_lean(self, 2 * rainy - 1, tile))
+        scaled, mean, deviation = self._standardise(2 * rainy - 1)
+        return _to_image(_give_back(nlcl_lean.translate_lean(self, scaled, tile), mean, deviation))
 
     def estimate_bytes(self, size: tuple[int, int], *, tile: int | None = None) -> int:
         """Return about how many bytes one picture takes beside the process as it is.
@@ -145,14 +152,16 @@ class NLCLGenerator(nn.Module):
     def translate(self, scaled: Tensor) -> Tensor:
         """Return the layer as the losses see it. Shape: (B, 3, H, W), RGB with range [-1, 1] -> same, not clipped."""
         if nlcl_lean.runs_lean(self, scaled):
-            return nlcl_lean.translate_lean(self, scaled)
+            scaled, mean, deviation = self._standardise(scaled)
+            return _give_back(nlcl_lean.translate_lean(self, scaled), mean, deviation)
         return self.translate_with_features(scaled, ())[0]
 
     def translate_with_features(self, scaled: Tensor, places: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
         """Return `translate`'s result and maps on the way there, which `features` describes."""
+        scaled, mean, deviation = self._standardise(scaled)
         maps = self._maps(scaled, places, last=len(self.blocks))
         x = F.relu(instance_norm(self.neck[0](maps.pop())))
-        return self.head(self.neck[1](x)), maps
+        return _give_back(self.head(self.neck[1](x)), mean, deviation), maps
 
     def features(self, scaled: Tensor, places: Sequence[int]) -> list[Tensor]:
         """Return maps inside the network, computing no further than the last of them.
@@ -167,7 +176,15 @@ class NLCLGenerator(nn.Module):
         Raises:
             ValueError: If a place is out of range.
         """
-        return self._maps(scaled, places, last=max(places, default=0))[: len(places)]
+        return self._maps(self._standardise(scaled)[0], places, last=max(places, default=0))[: len(places)]
+
+    def _standardise(self, scaled: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return what the first convolution sees, and the mean and deviation of each channel that were taken out."""
+        if self.reversible_norm is None:
+            return scaled, None, None
+        variance, mean = torch.var_mean(scaled, dim=(2, 3), correction=0, keepdim=True)
+        deviation = (variance + NORM_EPS).sqrt()
+        return (scaled - mean) / deviation, mean, deviation
 
     def _maps(self, scaled: Tensor, places: Sequence[int], last: int) -> list[Tensor]:
         """Return the maps at ``places`` and behind them the one of block ``last``."""
@@ -247,6 +264,10 @@ class NLCLDiscriminator(nn.Module):
     def _halve(self, x: Tensor) -> Tensor:
         kernel = self.blur.expand(x.shape[1], 1, 3, 3)
         return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, stride=2, groups=x.shape[1])
+
+
+def _give_back(layer: Tensor, mean: Tensor | None, deviation: Tensor | None) -> Tensor:
+    return layer if mean is None else layer * deviation + mean
 
 
 def _to_image(translated: Tensor) -> Tensor:

@@ -35,6 +35,35 @@ def test_released_weights_give_the_authors_outputs(golden, layer):
 
 
 @torch.no_grad()
+def test_reversible_norm_follows_exposure_and_contrast():
+    kept = NLCLGenerator(num_feat=8, num_blocks=3, reversible_norm=True)
+    missing, unknown = kept.load_state_dict(NLCLGenerator(num_feat=8, num_blocks=3).state_dict(), strict=False)
+    assert (missing, unknown) == (["reversible_norm"], [])
+    blind = NLCLGenerator(num_feat=8, num_blocks=3)
+    blind.load_state_dict({name: value for name, value in kept.state_dict().items() if name != "reversible_norm"})
+    scaled = 2 * torch.rand(2, 3, 31, 45, generator=torch.Generator().manual_seed(3)) - 1
+    gain, offset = torch.tensor([0.3, 0.6, 0.9]).view(3, 1, 1), torch.tensor([-0.1, 0.2, 0.05]).view(3, 1, 1)
+    # By hand, and by what it is for.
+    mean, deviation = scaled.mean((2, 3), keepdim=True), scaled.std((2, 3), correction=0, keepdim=True)
+    expected = blind.translate((scaled - mean) / deviation) * deviation + mean
+    torch.testing.assert_close(kept.translate(scaled), expected, rtol=0, atol=1e-3)
+    torch.testing.assert_close(
+        kept.translate(gain * scaled + offset), gain * kept.translate(scaled) + offset, rtol=0, atol=1e-3
+    )
+    # All ways through the network agree, and weights alone tell the form.
+    rainy = (scaled + 1) / 2
+    again = from_state_dict(kept.state_dict())
+    with torch.enable_grad():
+        plain = again.translate_with_features(scaled, (0, 2))
+    torch.testing.assert_close(plain[0], kept.translate(scaled), rtol=0, atol=1e-4)
+    for map_inside, alone in zip(plain[1], kept.features(scaled, (0, 2)), strict=True):
+        torch.testing.assert_close(alone, map_inside, rtol=0, atol=1e-5)
+    torch.testing.assert_close(kept.forward_tiled(rainy, 16), kept(rainy), rtol=0, atol=1e-5)
+    flat = torch.full((1, 3, 40, 40), 0.7)
+    assert (kept(flat) - flat).abs().max() < 0.01
+
+
+@torch.no_grad()
 def test_features_are_the_authors(golden):
     network = from_state_dict(load_weights(golden / "latest_net_Back.pth"))
     scaled = torch.from_numpy(np.load(golden / "feat64_input.npy"))
