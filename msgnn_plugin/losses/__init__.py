@@ -1,5 +1,6 @@
 """Losses that the toolboxes lack."""
 
+from msgnn_plugin.losses.balancing import MultiObjectiveBalancer
 from msgnn_plugin.losses.neg_ssim import NegSSIMLoss
 
-__all__ = ["NegSSIMLoss"]
+__all__ = ["MultiObjectiveBalancer", "NegSSIMLoss"]
