@@ -9,8 +9,9 @@ from msgnn_plugin.archs.msgnn import MSGNNArch
 from msgnn_plugin.archs.nlcl import NLCLDiscriminator, NLCLGenerator
 from msgnn_plugin.archs.nlcl_official import is_official
 from msgnn_plugin.archs.state_dict import load_weights, unwrap
+from msgnn_plugin.archs.unirain import UniRainArch
 
-__all__ = ["MSGNNArch", "NLCLDiscriminator", "NLCLGenerator", "from_state_dict", "load_weights"]
+__all__ = ["MSGNNArch", "NLCLDiscriminator", "NLCLGenerator", "UniRainArch", "from_state_dict", "load_weights"]
 
 
 def from_state_dict(state_dict: Mapping[str, Any]) -> nn.Module:
@@ -25,6 +26,8 @@ def from_state_dict(state_dict: Mapping[str, Any]) -> nn.Module:
     names = unwrap(state_dict)
     if "hyper" in names and "stem.weight" in names:
         return MSGNNArch.from_state_dict(names)
+    if "hyper" in names and "embed.weight" in names:
+        return UniRainArch.from_state_dict(names)
     if "convert_rainy.weight" in names:
         return MSGNNArch.from_official(names)
     if is_official(names):
@@ -32,6 +35,6 @@ def from_state_dict(state_dict: Mapping[str, Any]) -> nn.Module:
     if "neck.0.weight" in names:
         return NLCLGenerator.from_state_dict(names)
     raise ValueError(
-        "from_state_dict: `state_dict` must hold weights of MSGNN or of an NLCL generator, ours or the authors', "
-        f"got tensors such as {next(iter(names))!r}."
+        "from_state_dict: `state_dict` must hold weights of MSGNN or of an NLCL generator, ours or the authors', or of "
+        f"UniRain, got tensors such as {next(iter(names))!r}."
     )

@@ -19,7 +19,13 @@ def register_all() -> None:
     datasets = importlib.import_module("msgnn_plugin.adapters.basicsr.datasets")
     models = importlib.import_module("msgnn_plugin.adapters.basicsr.models")
     wanted = {
-        registry.ARCH_REGISTRY: (archs.MSGNNArch, archs.NLCLGenerator, archs.NLCLDiscriminator, layers.GraphAggregator),
+        registry.ARCH_REGISTRY: (
+            archs.MSGNNArch,
+            archs.NLCLGenerator,
+            archs.NLCLDiscriminator,
+            archs.UniRainArch,
+            layers.GraphAggregator,
+        ),
         registry.LOSS_REGISTRY: (losses.NegSSIMLoss,),
         registry.DATASET_REGISTRY: (
             datasets.PairedExemplarDataset,

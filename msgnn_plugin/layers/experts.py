@@ -1,0 +1,123 @@
+"""A mixture of feed-forward experts that a router chooses for each image. UniRain (CVPR 2026), Eq. 11-14."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from msgnn_plugin.layers.gated_feed_forward import gated_hidden
+
+# What one batch adds to the running load: about the last hundred batches count.
+LOAD_MOMENTUM = 0.01
+
+
+class Router(nn.Module):
+    """Give every expert a weight for each image, from the mean of its maps (Eq. 11).
+
+    In training Gaussian noise is added to that mean: added to the maps themselves it would average out.
+
+    Args:
+        num_feat: Channels of the maps.
+        num_experts: Number of experts E.
+        noise_std: Standard deviation of the noise.
+    """
+
+    def __init__(self, num_feat: int, num_experts: int, noise_std: float) -> None:
+        super().__init__()
+        self.noise_std = noise_std
+        self.linear = nn.Linear(num_feat, num_experts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return weights that sum to 1. Shape: (B, C, H, W) -> (B, E), at least float32 also under autocast."""
+        with torch.autocast(x.device.type, enabled=False):
+            mean = x.mean((2, 3), dtype=torch.promote_types(x.dtype, torch.float32))
+            if self.training and self.noise_std > 0:
+                mean = mean + self.noise_std * torch.randn_like(mean)
+            return F.linear(mean, self.linear.weight.to(mean.dtype), self.linear.bias.to(mean.dtype)).softmax(1)
+
+
+class ExpertMixture(nn.Module):
+    """The weighted sum of gated feed-forward nets, all of them or for each image the ``top_k`` of largest weight.
+
+    With ``top_k`` below ``num_experts`` (Eq. 13, 14) the other weights are set to 0 and the kept ones left as they
+    are, and an expert runs on the images that chose it alone. All experts lie in one set of tensors, so that each
+    tensor gets a gradient whichever ran. While being compiled, exported or traced every expert runs on every image
+    instead, which gives the same numbers: which images an expert gets would depend on the data.
+
+    Args:
+        num_feat: Channels C.
+        hidden: Hidden channels of each expert.
+        num_experts: Number of experts E.
+        top_k: How many experts an image keeps, in [1, E]; E is the soft mixture (Eq. 12).
+        noise_std: Standard deviation of the router's noise in training.
+
+    Attributes:
+        load: What share each expert recently had in training, shape (E,), sum 1: of the images where experts are
+            chosen, else of the weight. A running mean, not stored with the weights.
+    """
+
+    def __init__(self, *, num_feat: int, hidden: int, num_experts: int, top_k: int, noise_std: float) -> None:
+        super().__init__()
+        self.num_experts = num_experts
+        self.top_k = top_k
+        self.router = Router(num_feat, num_experts, noise_std)
+        # Hidden channels: those that gate, expert by expert, then those that are gated.
+        self.expand = _uniform((2 * num_experts * hidden, num_feat, 1, 1), fan_in=num_feat)
+        self.depthwise = _uniform((2 * num_experts * hidden, 1, 3, 3), fan_in=9)
+        self.project = _uniform((num_feat, num_experts * hidden, 1, 1), fan_in=hidden)
+        self.register_buffer("load", torch.full((num_experts,), 1 / num_experts), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape: (B, C, H, W) -> same."""
+        weights = self.route(x)
+        if self.training:
+            self._note_load(weights.detach())
+        whole = torch.compiler.is_compiling() or torch.jit.is_tracing() or self.top_k == self.num_experts
+        return self.run_all(x, weights) if whole else self.run_chosen(x, weights)
+
+    def route(self, x: Tensor) -> Tensor:
+        """Return the weight of every expert, (B, C, H, W) -> (B, E): of each row ``top_k`` are not 0."""
+        weights = self.router(x)
+        if self.top_k == self.num_experts:
+            return weights
+        kept, index = weights.topk(self.top_k, dim=1)
+        return torch.zeros_like(weights).scatter(1, index, kept)
+
+    def run_all(self, x: Tensor, weights: Tensor) -> Tensor:
+        """Run every expert on every image, as one wide net. Shapes: (B, C, H, W), (B, E) -> (B, C, H, W)."""
+        gated = gated_hidden(x, self.expand, self.depthwise)
+        per_channel = weights.to(gated.dtype).repeat_interleave(gated.shape[1] // self.num_experts, 1)
+        return F.conv2d(gated * per_channel[:, :, None, None], self.project)
+
+    def run_chosen(self, x: Tensor, weights: Tensor) -> Tensor:
+        """Run every expert on the images where its weight is not 0. Shapes as `run_all`."""
+        total = None
+        # One wait for a GPU, and not one an expert.
+        for expert, chosen in enumerate((weights.detach() != 0).T.tolist()):
+            images = [image for image, wanted in enumerate(chosen) if wanted]
+            if len(images) == len(x):
+                part = self._run(expert, x, weights[:, expert])
+                total = part if total is None else total + part
+            elif images:
+                index = torch.tensor(images, device=x.device)
+                part = self._run(expert, x.index_select(0, index), weights[index, expert])
+                total = torch.zeros_like(x, dtype=part.dtype) if total is None else total
+                total = total.index_add(0, index, part)
+        return total
+
+    def _run(self, expert: int, x: Tensor, weight: Tensor) -> Tensor:
+        def own(tensor: Tensor, dim: int, sides: int) -> Tensor:
+            parts = tensor.unflatten(dim, (sides, self.num_experts, -1))
+            return parts.select(dim + 1, expert).flatten(dim, dim + 1)
+
+        derived = F.conv2d(gated_hidden(x, own(self.expand, 0, 2), own(self.depthwise, 0, 2)), own(self.project, 1, 1))
+        return derived * weight.to(derived.dtype)[:, None, None, None]
+
+    @torch.no_grad()
+    def _note_load(self, weights: Tensor) -> None:
+        share = weights if self.top_k == self.num_experts else (weights != 0).to(weights.dtype) / self.top_k
+        self.load.lerp_(share.mean(0).to(self.load.dtype), LOAD_MOMENTUM)
+
+
+def _uniform(shape: tuple[int, ...], fan_in: int) -> nn.Parameter:
+    """Return weights drawn as those of a convolution of its own are."""
+    return nn.Parameter(torch.empty(shape).uniform_(-(fan_in**-0.5), fan_in**-0.5))
