@@ -60,10 +60,10 @@ class ExpertMixture(nn.Module):
         self.num_experts = num_experts
         self.top_k = top_k
         self.router = Router(num_feat, num_experts, noise_std)
-        # Hidden channels: those that gate, expert by expert, then those that are gated.
-        self.expand = _uniform((2 * num_experts * hidden, num_feat, 1, 1), fan_in=num_feat)
-        self.depthwise = _uniform((2 * num_experts * hidden, 1, 3, 3), fan_in=9)
-        self.project = _uniform((num_feat, num_experts * hidden, 1, 1), fan_in=hidden)
+        # Not of four dimensions, which a change of memory layout would permute.
+        self.expand = _uniform((num_experts, 2 * hidden, num_feat), fan_in=num_feat)
+        self.depthwise = _uniform((num_experts, 2 * hidden, 9), fan_in=9)
+        self.project = _uniform((num_experts, num_feat, hidden), fan_in=hidden)
         self.register_buffer("load", torch.full((num_experts,), 1 / num_experts), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,33 +83,28 @@ class ExpertMixture(nn.Module):
         return torch.zeros_like(weights).scatter(1, index, kept)
 
     def run_all(self, x: Tensor, weights: Tensor) -> Tensor:
-        """Run every expert on every image, as one wide net. Shapes: (B, C, H, W), (B, E) -> (B, C, H, W)."""
-        gated = gated_hidden(x, self.expand, self.depthwise)
-        per_channel = weights.to(gated.dtype).repeat_interleave(gated.shape[1] // self.num_experts, 1)
-        return F.conv2d(gated * per_channel[:, :, None, None], self.project)
+        """Run every expert on every image. Shapes: (B, C, H, W), (B, E) -> (B, C, H, W)."""
+        return sum(self._run(expert, x, weights[:, expert]) for expert in range(self.num_experts))
 
     def run_chosen(self, x: Tensor, weights: Tensor) -> Tensor:
         """Run every expert on the images where its weight is not 0. Shapes as `run_all`."""
-        total = None
+        total = torch.zeros_like(x)
         # One wait for a GPU, and not one an expert.
         for expert, chosen in enumerate((weights.detach() != 0).T.tolist()):
             images = [image for image, wanted in enumerate(chosen) if wanted]
             if len(images) == len(x):
-                part = self._run(expert, x, weights[:, expert])
-                total = part if total is None else total + part
+                total = total + self._run(expert, x, weights[:, expert])
             elif images:
                 index = torch.tensor(images, device=x.device)
-                part = self._run(expert, x.index_select(0, index), weights[index, expert])
-                total = torch.zeros_like(x, dtype=part.dtype) if total is None else total
-                total = total.index_add(0, index, part)
+                # Channels last, for indexing keeps no other layout than that of its dimensions.
+                picked = x.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)
+                part = self._run(expert, picked, weights[index, expert]).to(total.dtype)
+                total = total.permute(0, 2, 3, 1).index_add(0, index, part.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return total
 
     def _run(self, expert: int, x: Tensor, weight: Tensor) -> Tensor:
-        def own(tensor: Tensor, dim: int, sides: int) -> Tensor:
-            parts = tensor.unflatten(dim, (sides, self.num_experts, -1))
-            return parts.select(dim + 1, expert).flatten(dim, dim + 1)
-
-        derived = F.conv2d(gated_hidden(x, own(self.expand, 0, 2), own(self.depthwise, 0, 2)), own(self.project, 1, 1))
+        expand, project = (weight[expert][:, :, None, None] for weight in (self.expand, self.project))
+        derived = F.conv2d(gated_hidden(x, expand, self.depthwise[expert].view(-1, 1, 3, 3)), project)
         return derived * weight.to(derived.dtype)[:, None, None, None]
 
     @torch.no_grad()
