@@ -31,6 +31,8 @@ def register_all() -> None:
             datasets.PairedExemplarDataset,
             datasets.RainyExemplarDataset,
             datasets.SyntheticRainDataset,
+            datasets.TypedPairDataset,
+            datasets.SyntheticTypedDataset,
         ),
         registry.MODEL_REGISTRY: (models.MSGNNModel,),
     }
