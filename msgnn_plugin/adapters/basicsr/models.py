@@ -76,6 +76,10 @@ class MSGNNModel(ValidationMixin, SavingMixin, SRModel):
             net = net.to(memory_format=torch.channels_last)
         return super().model_to_device(net)
 
+    def get_optimizer(self, optim_type: str, params: list[Tensor], lr: float, **kwargs: Any) -> torch.optim.Optimizer:
+        """Build an optimiser of torch by its name; BasicSR knows Adam alone."""
+        return getattr(torch.optim, optim_type)(params, lr, **kwargs)
+
     def init_training_settings(self) -> None:
         """Set up losses, optimiser and what `option_keys` adds."""
         super().init_training_settings()

@@ -18,6 +18,7 @@ def register_all() -> None:
     losses = importlib.import_module("msgnn_plugin.losses")
     datasets = importlib.import_module("msgnn_plugin.adapters.basicsr.datasets")
     models = importlib.import_module("msgnn_plugin.adapters.basicsr.models")
+    unirain = importlib.import_module("msgnn_plugin.adapters.basicsr.unirain_model")
     wanted = {
         registry.ARCH_REGISTRY: (
             archs.MSGNNArch,
@@ -34,7 +35,7 @@ def register_all() -> None:
             datasets.TypedPairDataset,
             datasets.SyntheticTypedDataset,
         ),
-        registry.MODEL_REGISTRY: (models.MSGNNModel,),
+        registry.MODEL_REGISTRY: (models.MSGNNModel, unirain.UniRainModel),
     }
     for target, things in wanted.items():
         for thing in things:

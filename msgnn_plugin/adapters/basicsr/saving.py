@@ -66,8 +66,13 @@ class SavingMixin:
             "best": self.best,
             "best_metric_results": getattr(self, "best_metric_results", {}),
             "validated_iter": self.validated_iter,
+            **self.extra_state(),
         }
         write_checkpoint(state, Path(self.opt["path"]["training_states"]) / f"{current_iter}.state")
+
+    def extra_state(self) -> dict[str, Any]:
+        """Return what else a model resumes from, by names of its own."""
+        return {}
 
     def weights(self) -> dict[str, Any]:
         """Return the networks under BasicSR's keys, on the CPU."""
