@@ -17,6 +17,7 @@ _HOMES = {
     "SyntheticRainDataset": "synthetic",
     "SyntheticTypedDataset": "typed_pairs",
     "TypedPairDataset": "typed_pairs",
+    "UnpairedRainDataset": "unpaired",
     "atomic_path": "atomic",
     "describe_rain": "rain_description",
     "find_pairs": "layouts",

@@ -1,4 +1,4 @@
-"""Put our networks, loss, data sets and model into BasicSR's registries."""
+"""Put our networks, losses, data sets and model into BasicSR's registries."""
 
 import importlib
 
@@ -18,7 +18,8 @@ def register_all() -> None:
     losses = importlib.import_module("msgnn_plugin.losses")
     datasets = importlib.import_module("msgnn_plugin.adapters.basicsr.datasets")
     models = importlib.import_module("msgnn_plugin.adapters.basicsr.models")
-    unirain = importlib.import_module("msgnn_plugin.adapters.basicsr.unirain_model")
+    nlcl_model = importlib.import_module("msgnn_plugin.adapters.basicsr.nlcl_model")
+    unirain_model = importlib.import_module("msgnn_plugin.adapters.basicsr.unirain_model")
     wanted = {
         registry.ARCH_REGISTRY: (
             archs.MSGNNArch,
@@ -27,15 +28,21 @@ def register_all() -> None:
             archs.UniRainArch,
             layers.GraphAggregator,
         ),
-        registry.LOSS_REGISTRY: (losses.NegSSIMLoss,),
+        registry.LOSS_REGISTRY: (
+            losses.NegSSIMLoss,
+            losses.LocationContrastiveLoss,
+            losses.LayerContrastiveLoss,
+            losses.AsymmetricLayerContrastiveLoss,
+        ),
         registry.DATASET_REGISTRY: (
             datasets.PairedExemplarDataset,
             datasets.RainyExemplarDataset,
             datasets.SyntheticRainDataset,
+            datasets.UnpairedRainDataset,
             datasets.TypedPairDataset,
             datasets.SyntheticTypedDataset,
         ),
-        registry.MODEL_REGISTRY: (models.MSGNNModel, unirain.UniRainModel),
+        registry.MODEL_REGISTRY: (models.MSGNNModel, nlcl_model.NLCLModel, unirain_model.UniRainModel),
     }
     for target, things in wanted.items():
         for thing in things:

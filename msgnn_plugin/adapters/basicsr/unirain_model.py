@@ -46,6 +46,7 @@ class UniRainModel(MSGNNModel):
         "train.balancing.crop": int,
         "train.balancing.limit": int | None,
     }
+    needed_options = ("train.pixel_opt",)
     table_class = TypedMetricTable
 
     @staticmethod
@@ -63,8 +64,6 @@ class UniRainModel(MSGNNModel):
                 "`datasets.train.type` must be a data set with types of rain, such as TypedPairDataset, got "
                 f"{opt['datasets']['train']['type']}."
             )
-        if not opt["train"].get("pixel_opt"):
-            raise ValueError("`train.pixel_opt` must be given, got nothing.")
         balancing = opt["train"].get("balancing") or {}
         balancer = _balancer(balancing, len(types))
         if balancer.mode == "equal":
@@ -223,7 +222,7 @@ class UniRainModel(MSGNNModel):
             for metric, value in means.items():
                 tb_logger.add_scalar(f"metrics/{name}/{of}/{metric}", value, step)
 
-    def extra_state(self) -> dict[str, Any]:
+    def more_state(self) -> dict[str, Any]:
         """Return the balancer's state, for exact resuming."""
         return {"balancer": self.balancer.state_dict()}
 

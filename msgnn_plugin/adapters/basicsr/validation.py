@@ -14,7 +14,7 @@ from msgnn_plugin.data.exemplar_bank import ExemplarBank
 
 
 class ValidationMixin:
-    """The part of `MSGNNModel` that measures. The first process does it while the others wait."""
+    """The part of `DerainingModel` that measures. The first process does it while the others wait."""
 
     table_class = MetricTable
 
