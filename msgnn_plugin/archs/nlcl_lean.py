@@ -1,7 +1,7 @@
 """NLCL's generator with two maps and no more: in memory by the compiled op, or in a file, band by band. Inference only.
 
 Ours. Each instance norm needs a pass over the whole map before the next convolution may begin, so a tile can not go
-through the network by itself; every layer goes over all of the picture instead, in the memory of the layer before.
+through the network alone; every layer goes over all of the picture instead, in the memory of the layer before.
 """
 
 from typing import TYPE_CHECKING
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 NORM_EPS = 1e-5
 BAND_PIXELS = 1 << 16  # of the first and the last convolution, where no tile says how many
 
-# What `estimate_bytes` counts with: measured in fresh processes on a CPU (`benchmarks/nlcl.py` shows the same sizes).
-PLAIN_MAPS = 5.0  # maps alive at the peak in plain PyTorch
-TILED_MAPS = 6.0  # of a tile
-PICTURE_CHANNELS = 9.0  # the picture itself, scaled, and the result
-FIXED_BYTES = 24 * 2**20
+# What `estimate_bytes` counts with, measured in fresh processes on a CPU. In maps of num_feat channels at the peak.
+PLAIN_MAPS = 3.9  # of the picture, in plain PyTorch
+LEAN_MAPS = 2.0  # of the picture, by the compiled op
+PLAIN_BAND_MAPS = 8.0  # of a band of rows
+LEAN_BAND_MAPS = 1.7
+PICTURE_CHANNELS = 9.0  # of the whole picture: scaled, the result, and its steps back to [0, 1]
+FIXED_BYTES = 14 * 2**20
 
 
 def runs_lean(network: "NLCLGenerator", scaled: Tensor) -> bool:
@@ -91,15 +93,17 @@ def estimate_bytes(network: "NLCLGenerator", size: tuple[int, int], tile: int | 
         Bytes at the peak.
     """
     weight, (height, width) = network.stem.weight, size
-    pixels, item = height * width, weight.element_size()
-    if tile is None or tile >= max(size):
-        with torch.no_grad():
-            lean = runs_lean(network, weight)
-        maps, band = (2.0 if lean else PLAIN_MAPS) * pixels, BAND_PIXELS if lean else 0
-    else:
-        maps, band = 0.0, max(tile * tile, width)
-    values = (maps + TILED_MAPS * min(band, pixels)) * network.stem.out_channels + PICTURE_CHANNELS * pixels
-    return FIXED_BYTES + int(values * item)
+    pixels, whole = height * width, tile is None or tile >= max(size)
+    with torch.no_grad():
+        lean = runs_lean(network, weight)
+    maps = 0.0
+    if whole:
+        maps = (LEAN_MAPS if lean else PLAIN_MAPS) * pixels
+    if lean or not whole:
+        band = BAND_PIXELS if whole else max(tile * tile, width)
+        maps += (LEAN_BAND_MAPS if lean else PLAIN_BAND_MAPS) * min(band, pixels)
+    values = maps * network.stem.out_channels + PICTURE_CHANNELS * pixels
+    return FIXED_BYTES + int(values * weight.element_size())
 
 
 def _empty_map(network: "NLCLGenerator", like: Tensor) -> Tensor:

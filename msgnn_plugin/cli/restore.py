@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--database",
         choices=("image", "tile"),
         default="image",
-        help="what a tile searches: the whole picture's windows (image), or itself; not for NLCL",
+        help="what a tile searches: the whole picture's windows (image), or itself (not NLCL)",
     )
     parser.add_argument(
         "--memory", type=float, metavar="GIB", help="memory that may be taken, if not all that is available"

@@ -1,4 +1,4 @@
-"""Convolutions over bands of rows, for maps that lie where the convolution does not run, or are to be read once. Ours."""
+"""Convolutions over bands of rows, for maps that lie where the convolution does not run. Ours."""
 
 from collections.abc import Iterator
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from msgnn_plugin.ops.checks import check_map
-from msgnn_plugin.ops.trunk_checks import check_inference, check_kind, check_parameter, fits_kernels
+from msgnn_plugin.ops.trunk_checks import check_inference, check_parameter, fits_kernels
 
 
 def norm_conv(
@@ -64,7 +64,8 @@ def norm_conv(
             raise ValueError(
                 f"norm_conv: `moments` must have shape {(batch, 2, channels)}, got {tuple(moments.shape)}."
             )
-        check_kind("norm_conv", "moments", moments, inner.new_empty(0, dtype=torch.float64))
+        if moments.dtype != torch.float64:
+            raise TypeError(f"norm_conv: `moments` must be torch.float64, got {moments.dtype}.")
     elif x is None:
         raise ValueError("norm_conv: `x` must be given where `moments` is not, got None.")
     check_inference("norm_conv", inner, weight, bias, x)
