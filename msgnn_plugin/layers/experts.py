@@ -26,11 +26,11 @@ class Router(nn.Module):
         self.noise_std = noise_std
         self.linear = nn.Linear(num_feat, num_experts)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, noise: bool) -> Tensor:
         """Return weights that sum to 1. Shape: (B, C, H, W) -> (B, E), at least float32 also under autocast."""
         with torch.autocast(x.device.type, enabled=False):
             mean = x.mean((2, 3), dtype=torch.promote_types(x.dtype, torch.float32))
-            if self.training and self.noise_std > 0:
+            if noise and self.noise_std > 0:
                 mean = mean + self.noise_std * torch.randn_like(mean)
             return F.linear(mean, self.linear.weight.to(mean.dtype), self.linear.bias.to(mean.dtype)).softmax(1)
 
@@ -51,8 +51,8 @@ class ExpertMixture(nn.Module):
         noise_std: Standard deviation of the router's noise in training.
 
     Attributes:
-        load: What share each expert recently had in training, shape (E,), sum 1: of the images where experts are
-            chosen, else of the weight. A running mean, not stored with the weights.
+        load: What share each expert recently had of the training images, shape (E,), sum 1: of those that would choose
+            it without noise where experts are chosen, else of the weight. A running mean, not stored with the weights.
     """
 
     def __init__(self, *, num_feat: int, hidden: int, num_experts: int, top_k: int, noise_std: float) -> None:
@@ -68,15 +68,15 @@ class ExpertMixture(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape: (B, C, H, W) -> same."""
-        weights = self.route(x)
+        weights = self.route(x, self.training)
         if self.training:
-            self._note_load(weights.detach())
+            self._note_load(x)
         whole = torch.compiler.is_compiling() or torch.jit.is_tracing() or self.top_k == self.num_experts
         return self.run_all(x, weights) if whole else self.run_chosen(x, weights)
 
-    def route(self, x: Tensor) -> Tensor:
+    def route(self, x: Tensor, noise: bool = False) -> Tensor:
         """Return the weight of every expert, (B, C, H, W) -> (B, E): of each row ``top_k`` are not 0."""
-        weights = self.router(x)
+        weights = self.router(x, noise)
         if self.top_k == self.num_experts:
             return weights
         kept, index = weights.topk(self.top_k, dim=1)
@@ -108,7 +108,9 @@ class ExpertMixture(nn.Module):
         return derived * weight.to(derived.dtype)[:, None, None, None]
 
     @torch.no_grad()
-    def _note_load(self, weights: Tensor) -> None:
+    def _note_load(self, x: Tensor) -> None:
+        # Noise would hide that all images agree.
+        weights = self.route(x)
         share = weights if self.top_k == self.num_experts else (weights != 0).to(weights.dtype) / self.top_k
         self.load.lerp_(share.mean(0).to(self.load.dtype), LOAD_MOMENTUM)
 

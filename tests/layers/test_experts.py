@@ -96,11 +96,11 @@ def test_noise_is_a_function_of_the_seed_in_training_and_absent_otherwise():
     drawn = []
     for seed in (3, 3, 4):
         torch.manual_seed(seed)
-        drawn.append(made.route(x))
+        drawn.append(made.route(x, noise=True))
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
     made.eval()
-    assert torch.equal(made.route(x), made.route(x))
+    assert torch.equal(made(x), made(x))
     before = torch.get_rng_state()
     made(x)
     assert torch.equal(torch.get_rng_state(), before)
@@ -112,7 +112,7 @@ def test_noise_is_added_to_the_mean():
     seen = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(F, "linear", lambda mean, *_: seen.append(mean) or mean[:, :3])
-        made.router(x)
+        made.router(x, noise=True)
     assert seen[0].std().item() == pytest.approx(2.0, abs=0.05)
 
 
@@ -127,6 +127,13 @@ def test_loads_follow_the_training_batches():
     made.eval()(x)
     torch.testing.assert_close(made.load, expected, atol=1e-7, rtol=0)
     assert "load" not in made.state_dict()
+
+
+def test_loads_are_those_without_noise():
+    made, x = mixture(noise_std=100.0), maps(8)
+    shares = (made.route(x) != 0).double().mean(0)
+    made(x)
+    torch.testing.assert_close(made.load, 1 / 3 + 0.01 * (shares - 1 / 3), atol=1e-7, rtol=0)
 
 
 def test_soft_loads_are_mean_weights():
