@@ -144,7 +144,9 @@ def joined_orientation(pictures: list[Picture]) -> str | None:
         half = grey.shape[1] // 2
         left, right = grey[:, :half], grey[:, -half:]
         details = [_details(side) for side in (left, right)]
-        if min(np.ptp(details, axis=1)) > 0 and np.corrcoef(details)[0, 1] > _ALIKE:
+        # Few pixels are alike by chance: three standard deviations of what noise would show are added.
+        enough = _ALIKE + 3 / left.size**0.5
+        if min(np.ptp(details, axis=1)) > 0 and np.corrcoef(details)[0, 1] > enough:
             alike += 1
             clean_left += edge_energy(left).mean() <= edge_energy(right).mean()
     if 2 * alike <= looked_at:

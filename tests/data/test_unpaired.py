@@ -10,6 +10,8 @@ from torch.utils.data import DataLoader
 
 from msgnn_plugin.data import SampleNumberSampler, UnpairedRainDataset, find_pairs
 from msgnn_plugin.data.lmdb_writer import build_lmdb
+from msgnn_plugin.data.pairs import Picture
+from msgnn_plugin.data.parts import joined_orientation
 
 
 @pytest.fixture
@@ -153,6 +155,14 @@ def test_rainy_halves_against_single_photographs(joined, roots):
     assert {picture.half for picture in dataset.rainy} == {"right"}
     assert {picture.half for picture in dataset.clean} == {None}
     assert _names(dataset, 0) == {"x.png", "y.png", "z.png", "deep16.png"}
+
+
+@pytest.mark.parametrize("side", [2, 4, 8, 16])
+def test_small_noise_is_no_pair_of_halves(tmp_path, write, side):
+    # Eight pixels correlate above 0.4 by chance once in six times.
+    for number in range(40):
+        write(tmp_path / str(number) / "a.png", size=(side, side))
+        assert joined_orientation([Picture(str(tmp_path / str(number) / "a.png"))]) is None
 
 
 def test_a_sky_above_a_street_makes_no_pair_of_halves(tmp_path, write):
