@@ -9,11 +9,20 @@ from msgnn_plugin.archs.msgnn import MSGNNArch
 from msgnn_plugin.archs.nlcl import NLCLDiscriminator, NLCLGenerator
 from msgnn_plugin.archs.nlcl_official import is_official
 from msgnn_plugin.archs.state_dict import load_weights, unwrap
+from msgnn_plugin.archs.unirain import UniRainArch
 
-__all__ = ["FAMILIES", "MSGNNArch", "NLCLDiscriminator", "NLCLGenerator", "from_state_dict", "load_weights"]
+__all__ = [
+    "FAMILIES",
+    "MSGNNArch",
+    "NLCLDiscriminator",
+    "NLCLGenerator",
+    "UniRainArch",
+    "from_state_dict",
+    "load_weights",
+]
 
 # What derains, by the name of its system.
-FAMILIES = {"msgnn": MSGNNArch, "nlcl": NLCLGenerator}
+FAMILIES = {"msgnn": MSGNNArch, "nlcl": NLCLGenerator, "unirain": UniRainArch}
 
 
 def from_state_dict(state_dict: Mapping[str, Any]) -> nn.Module:
@@ -28,11 +37,13 @@ def from_state_dict(state_dict: Mapping[str, Any]) -> nn.Module:
     names = unwrap(state_dict)
     if "hyper" in names and "stem.weight" in names:
         return MSGNNArch.from_state_dict(names)
+    if "hyper" in names and "embed.weight" in names:
+        return UniRainArch.from_state_dict(names)
     if "convert_rainy.weight" in names:
         return MSGNNArch.from_official(names)
     if is_official(names) or "neck.0.weight" in names:
         return NLCLGenerator.from_state_dict(names)
     raise ValueError(
-        "from_state_dict: `state_dict` must hold weights of MSGNN or of an NLCL generator, ours or the authors', "
-        f"got tensors such as {next(iter(names))!r}."
+        "from_state_dict: `state_dict` must hold weights of MSGNN or of an NLCL generator, ours or the authors', or of "
+        f"UniRain, got tensors such as {next(iter(names))!r}."
     )

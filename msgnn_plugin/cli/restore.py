@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from msgnn_plugin.tiling import Tiling
 
 NAME = "restore"
-MODELS = ("msgnn", "nlcl")
+MODELS = ("msgnn", "nlcl", "unirain")
 HELP = "take the rain out of pictures: files, folders or patterns"
 _NO_WEIGHTS = (
     "restore: `--weights` must name a weights file (.pth or .safetensors), got none. Train some by "

@@ -15,6 +15,8 @@ _HOMES = {
     "PictureReader": "reading",
     "SampleNumberSampler": "sampling",
     "SyntheticRainDataset": "synthetic",
+    "SyntheticTypedDataset": "typed_pairs",
+    "TypedPairDataset": "typed_pairs",
     "UnpairedRainDataset": "unpaired",
     "atomic_path": "atomic",
     "describe_rain": "rain_description",

@@ -68,9 +68,30 @@ def pad_to_side(image: Tensor, side: int) -> Tensor:
         Shape (B, C, max(H, side), max(W, side)); the image itself where nothing is missing.
     """
     for dim in (2, 3):
-        size = image.shape[dim]
-        if size < side:
-            position = torch.arange(side, device=image.device)
-            mirrored = (2 * (size - 1) - position).clamp_min(0)
-            image = image.index_select(dim, torch.where(position < size, position, mirrored))
+        image = _extend(image, dim, side)
     return image
+
+
+def pad_to_multiple(image: Tensor, factor: int) -> Tensor:
+    """Extend below and to the right until both sides are multiples: by reflection, then by replication.
+
+    Args:
+        image: Shape (B, C, H, W).
+        factor: What both sides shall be multiples of, in pixels.
+
+    Returns:
+        Shape (B, C, ceil(H / factor) * factor, ceil(W / factor) * factor); the image itself where nothing is missing.
+    """
+    for dim in (2, 3):
+        image = _extend(image, dim, -(-image.shape[dim] // factor) * factor)
+    return image
+
+
+def _extend(image: Tensor, dim: int, side: int) -> Tensor:
+    """Extend one dimension to ``side`` pixels where it is shorter."""
+    size = image.shape[dim]
+    if size >= side:
+        return image
+    position = torch.arange(side, device=image.device)
+    mirrored = (2 * (size - 1) - position).clamp_min(0)
+    return image.index_select(dim, torch.where(position < size, position, mirrored))

@@ -20,12 +20,13 @@ LAYOUTS = {
     "demo/data/{phase}": ("rain/{n}.png", "norain/{n}.png"),
     "datasets/rain800/{phase}": "clean|rainy",
     "datasets/rain1200/{phase}": "rainy|clean",
+    **{f"datasets/rainrag/{{phase}}/{of}": ("input/{n}.png", "target/{n}.png") for of in ("drs", "drd", "nrs", "nrd")},
 }
 
 
 def family(path: Path) -> str:
     """Return which of the systems an option file is of: those with its name in theirs, MSGNN's are all others."""
-    return "nlcl" if "nlcl" in path.stem else "msgnn"
+    return next((name for name in ("nlcl", "unirain") if name in path.stem), "msgnn")
 
 
 def make_sets(root: Path, side: int = 66) -> None:

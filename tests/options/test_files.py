@@ -80,7 +80,8 @@ def test_option_file_validates_and_its_network_runs(path):
     opt = load_options(path)
     settings = dict(opt["network_g"])
     arch = registered("arch")[settings.pop("type")]
-    net = arch(**{**settings, "num_feat": 8, "num_blocks": 1})
+    num_blocks = [1, 1, 1, 1] if family(path) == "unirain" else 1
+    net = arch(**{**settings, "num_feat": 8, "num_blocks": num_blocks})
     assert net(torch.rand(1, 3, 16, 20)).shape == (1, 3, 16, 20)
 
 
@@ -198,3 +199,48 @@ def test_nlcl_is_the_authors_but_for_what_its_file_is_about(path):
 def test_each_row_of_nlcls_table_is_there():
     rows = [path for path in ROWS if family(path) == "nlcl"]
     assert len({load_options(path)["ablation"]["row"] for path in rows}) == len(rows) == 13
+
+
+UNIRAIN = {
+    "train_unirain": {},
+    "unirainrouting_soft_soft": {"network_g.decoder_routing": "soft"},
+    "unirainrouting_soft_hard": {},
+    "unirainrouting_hard_soft": {"network_g.encoder_routing": "hard", "network_g.decoder_routing": "soft"},
+    "unirainrouting_hard_hard": {"network_g.encoder_routing": "hard"},
+    "unirainweights_equal": {"train.balancing.mode": "equal"},
+    "unirainweights_tbs": {"train.balancing.mode": "tbs"},
+    "unirainweights_tss": {"train.balancing.mode": "tss"},
+    "unirainweights_paper": {},
+    "unirainweights_released": {"train.balancing.mode": "released", "train.balancing.warmup": 20},
+}
+
+
+@pytest.mark.parametrize("path", [path for path in FILES + ROWS if path.stem in UNIRAIN], ids=lambda path: path.stem)
+def test_unirain_is_the_papers_but_for_what_its_row_is_about(path):
+    opt = load_options(path)
+    for key, value in UNIRAIN[path.stem].items():
+        *sections, last = key.split(".")
+        section = opt
+        for name in sections:
+            section = section[name]
+        assert section[last] == value
+        section[last] = {"soft": "hard", "hard": "soft"}[value] if "routing" in key else {20: 0}.get(value, "paper")
+    network = opt["network_g"]
+    defaults = registered("arch")[network.pop("type")].__init__.__kwdefaults__
+    assert network == {key: list(value) if isinstance(value, tuple) else value for key, value in defaults.items()}
+    train, dataset = opt["train"], opt["datasets"]["train"]
+    assert (train["total_iter"], dataset["batch_size_per_gpu"], dataset["gt_size"]) == (300000, 8, 128)
+    assert train["optim_g"] == {"type": "AdamW", "lr": 2e-4}
+    assert (train["scheduler"]["periods"], train["scheduler"]["eta_min"]) == ([300000], 1e-6)
+    balancing = train["balancing"]
+    assert [balancing[key] for key in ("mode", "window", "tau", "warmup")] == ["paper", 10, 5.0, 0]
+    # Rows that are the default share its run.
+    is_default = path in ROWS and not UNIRAIN[path.stem]
+    assert opt["name"] == ("ablation_unirain" if is_default else f"ablation_{path.stem}" if path in ROWS else path.stem)
+
+
+def test_each_row_of_unirains_tables_is_there():
+    assert {path.stem for path in FILES + ROWS if family(path) == "unirain"} == {
+        *UNIRAIN,
+        *("train_unirain_small", "test_unirain"),
+    }

@@ -22,6 +22,8 @@ LOADER_KEYS: dict[str, Any] = {
     "io_backend": dict,
     "gt_size": int | None,
 }
+# BasicSR's own models know the first alone.
+OPTIMIZERS = ("Adam", "AdamW")
 SCHEDULER_KEYS: dict[str, dict[str, Any]] = {
     "MultiStepLR": {"milestones": list[int], "gamma": float, "restarts": list[int], "restart_weights": list[float]},
     "LinearDecayLR": {"constant": int, "decay": int},
@@ -52,7 +54,7 @@ class Component:
     def types(self) -> list[str]:
         """Return the names that `type` may take."""
         if self.kind == "optimizer":
-            return ["Adam"]
+            return list(OPTIMIZERS)
         return list(SCHEDULER_KEYS) if self.kind == "scheduler" else list(registered(self.kind))
 
     def annotations(self, name: str) -> tuple[dict[str, Any], bool]:

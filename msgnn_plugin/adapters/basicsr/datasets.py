@@ -6,6 +6,8 @@ from msgnn_plugin.adapters.basicsr import compat
 from msgnn_plugin.data.paired import PairedExemplarDataset as PairedCore
 from msgnn_plugin.data.rainy import RainyExemplarDataset as RainyCore
 from msgnn_plugin.data.synthetic import SyntheticRainDataset as SyntheticCore
+from msgnn_plugin.data.typed_pairs import SyntheticTypedDataset as SyntheticTypedCore
+from msgnn_plugin.data.typed_pairs import TypedPairDataset as TypedPairCore
 from msgnn_plugin.data.unpaired import UnpairedRainDataset as UnpairedCore
 
 # A spawned loader worker unpickles the data set first; what it imports next of BasicSR must find the mends in place.
@@ -149,3 +151,67 @@ class UnpairedRainDataset(UnpairedCore):
             exclude_clean=opt.get("exclude_clean", ()),
             seed=opt.get("seed", 0),
         )
+
+
+class TypedPairDataset(TypedPairCore):
+    """`msgnn_plugin.data.TypedPairDataset` built from a section of BasicSR's options.
+
+    Args:
+        opt: The section. Training sections crop to ``gt_size``; others give whole images.
+    """
+
+    option_keys: dict[str, Any] = {  # noqa: RUF012 - read by the schema, never changed
+        "type": str,
+        "dataroot": str,
+        "types": list[str],
+        "sampling": Literal["natural", "balanced"],
+        "limit": int | None,
+        "use_hflip": bool,
+        "use_rot": bool,
+    }
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.opt = opt
+        own = {key: opt[key] for key in ("types", "sampling", "limit") if key in opt}
+        super().__init__(root=_dataroot(opt, "TypedPairDataset"), **_sample_settings(opt), **own)
+
+
+class SyntheticTypedDataset(SyntheticTypedCore):
+    """`msgnn_plugin.data.SyntheticTypedDataset` built from a section of BasicSR's options.
+
+    Args:
+        opt: The section. Training sections crop to ``gt_size``; others give whole images.
+    """
+
+    option_keys: dict[str, Any] = {  # noqa: RUF012 - read by the schema, never changed
+        "type": str,
+        "dataroot": str,
+        "types": list[str],
+        "subset": Literal["all", "train", "val"],
+        "limit": int | None,
+        "exclude": list[str | int],
+        "use_hflip": bool,
+        "use_rot": bool,
+    }
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.opt = opt
+        own = {key: opt[key] for key in ("types", "subset", "limit", "exclude") if key in opt}
+        super().__init__(root=_dataroot(opt, "SyntheticTypedDataset"), **_sample_settings(opt), **own)
+
+
+def _dataroot(opt: dict[str, Any], where: str) -> str:
+    if "dataroot" not in opt:
+        raise ValueError(f"{where}: `dataroot` must be given, got nothing.")
+    return opt["dataroot"]
+
+
+def _sample_settings(opt: dict[str, Any]) -> dict[str, Any]:
+    """Return the keywords of crops, turns and draws: whole pictures as they are but in training."""
+    training = opt.get("phase") == "train"
+    return {
+        "crop_size": opt.get("gt_size") if training else None,
+        "flip": training and opt.get("use_hflip", False),
+        "rotate": training and opt.get("use_rot", False),
+        "seed": opt.get("seed", 0),
+    }

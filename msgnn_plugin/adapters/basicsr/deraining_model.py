@@ -77,6 +77,10 @@ class DerainingModel(ValidationMixin, SavingMixin, SRModel):
         """Return the context in which networks run in training."""
         return torch.autocast(self.device.type, self.amp_type, enabled=self.amp_type is not None)
 
+    def get_optimizer(self, optim_type: str, params: list[Tensor], lr: float, **kwargs: Any) -> torch.optim.Optimizer:
+        """Build an optimiser of torch by its name; BasicSR knows Adam alone."""
+        return getattr(torch.optim, optim_type)(params, lr, **kwargs)
+
     def setup_schedulers(self) -> None:
         """Set up schedulers: BasicSR's, and ``LinearDecayLR``."""
         scheduler = self.opt["train"]["scheduler"]

@@ -47,6 +47,7 @@ def check_rules(opt: dict[str, Any], file: str | Path, is_train: bool) -> None:
     if is_train:
         _check_bank(opt, file, network)
     _check_tiling(opt, file, network if is_train else None)
+    _check_model(opt, file, is_train)
 
 
 def validation_tiling(opt: dict[str, Any]) -> Tiling:
@@ -141,6 +142,16 @@ def _check_tiling(opt: dict[str, Any], file: str | Path, network: nn.Module | No
             tiling.check_network(network)
     except ValueError as error:
         raise ValueError(f"{file}: `val`: {error}") from error
+
+
+def _check_model(opt: dict[str, Any], file: str | Path, is_train: bool) -> None:
+    """Let the model see that what it takes beyond BasicSR's options fits together."""
+    check = getattr(registered("model")[opt["model_type"]], "check_options", None)
+    if check is not None:
+        try:
+            check(opt, is_train)
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from error
 
 
 def _get(opt: dict[str, Any], key: str) -> Any:

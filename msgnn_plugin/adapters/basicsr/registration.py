@@ -1,6 +1,7 @@
 """Put our networks, losses, data sets and model into BasicSR's registries."""
 
 import importlib
+import importlib.util
 
 from msgnn_plugin.adapters.basicsr import compat
 
@@ -19,8 +20,16 @@ def register_all() -> None:
     datasets = importlib.import_module("msgnn_plugin.adapters.basicsr.datasets")
     models = importlib.import_module("msgnn_plugin.adapters.basicsr.models")
     nlcl_model = importlib.import_module("msgnn_plugin.adapters.basicsr.nlcl_model")
+    metrics = importlib.import_module("msgnn_plugin.adapters.basicsr.metrics")
+    unirain_model = importlib.import_module("msgnn_plugin.adapters.basicsr.unirain_model")
     wanted = {
-        registry.ARCH_REGISTRY: (archs.MSGNNArch, archs.NLCLGenerator, archs.NLCLDiscriminator, layers.GraphAggregator),
+        registry.ARCH_REGISTRY: (
+            archs.MSGNNArch,
+            archs.NLCLGenerator,
+            archs.NLCLDiscriminator,
+            archs.UniRainArch,
+            layers.GraphAggregator,
+        ),
         registry.LOSS_REGISTRY: (
             losses.NegSSIMLoss,
             losses.LocationContrastiveLoss,
@@ -32,9 +41,14 @@ def register_all() -> None:
             datasets.RainyExemplarDataset,
             datasets.SyntheticRainDataset,
             datasets.UnpairedRainDataset,
+            datasets.TypedPairDataset,
+            datasets.SyntheticTypedDataset,
         ),
-        registry.MODEL_REGISTRY: (models.MSGNNModel, nlcl_model.NLCLModel),
+        registry.MODEL_REGISTRY: (models.MSGNNModel, nlcl_model.NLCLModel, unirain_model.UniRainModel),
     }
+    wanted[registry.METRIC_REGISTRY] = [metrics.calculate_ssim_luma]
+    if importlib.util.find_spec("lpips"):
+        wanted[registry.METRIC_REGISTRY].append(metrics.calculate_lpips)
     for target, things in wanted.items():
         for thing in things:
             if thing.__name__ not in target:

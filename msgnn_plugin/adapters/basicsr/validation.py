@@ -16,6 +16,8 @@ from msgnn_plugin.data.exemplar_bank import ExemplarBank
 class ValidationMixin:
     """The part of `DerainingModel` that measures. The first process does it while the others wait."""
 
+    table_class = MetricTable
+
     def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
         """Validate on the first process and let the others wait for it."""
         if self.opt["rank"] == 0:
@@ -43,7 +45,7 @@ class ValidationMixin:
             if (name, current_iter) in self._measured():
                 return
         val = self.opt["val"]
-        table = MetricTable(val.get("metrics") or {}, val.get("input_metrics", False))
+        table = self.table_class(val.get("metrics") or {}, val.get("input_metrics", False))
         bank = ExemplarBank.of(self.get_bare_model(self.net_g))
         retrieved = dataloader.dataset.opt.get("exemplar") == "retrieved"
         for data in tqdm(dataloader, unit="image", disable=not val.get("pbar", False), desc=name):
@@ -72,7 +74,7 @@ class ValidationMixin:
         return self._measured_pairs
 
     def _measure_image(self, data: dict[str, Any], table: MetricTable, name: str, step: int | str, save: bool) -> None:
-        image = Path(data["lq_path"][0]).stem
+        image = self.image_name(data)
         self.feed_data(data)
         self.test()
         tensors = {"rainy": self.lq, "derained": self.output}
@@ -86,6 +88,10 @@ class ValidationMixin:
             self._write_picture(pictures["derained"], name, image, step, self.opt["val"].get("suffix"))
         if self.opt["val"].get("compare", False):
             self._write_picture(side_by_side(list(pictures.values())), name, image, step, "compare")
+
+    def image_name(self, data: dict[str, Any]) -> str:
+        """Return what the image of a sample is called in tables and files, unique within its set."""
+        return Path(data["lq_path"][0]).stem
 
     def _write_picture(self, picture: Any, name: str, image: str, step: int | str, suffix: str | None) -> None:
         """Write where BasicSR would: a folder an image in training, a folder a set in testing."""

@@ -17,7 +17,7 @@ from msgnn_plugin.adapters.basicsr.options import plan_options
 SCHEDULE = (
     *("train.total_iter", "train.warmup_iter", "train.scheduler.milestones", "train.scheduler.periods"),
     *("train.scheduler.constant", "train.scheduler.decay"),
-    *("train.scheduler.restarts", "val.val_freq", "logger.save_checkpoint_freq"),
+    *("train.scheduler.restarts", "train.balancing.freq", "val.val_freq", "logger.save_checkpoint_freq"),
 )
 
 
