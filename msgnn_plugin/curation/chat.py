@@ -59,7 +59,7 @@ class ChatJudge:
             import httpx
         except ImportError as error:
             raise ImportError(
-                "distill: `judges.kind` chat must find httpx, got none installed. Install msgnn_plugin[distill-chat]."
+                "distill: `judges.kind` chat must find httpx, got none installed. Install msgnn_plugin[distill]."
             ) from error
         for field, value, least in (
             ("side", side, 28),
@@ -73,6 +73,8 @@ class ChatJudge:
         self.name, self.url, self.model, self.prompt = name, url.rstrip("/"), model, str(prompt)
         self.side, self.timeout, self.retries, self.concurrency = side, timeout, retries, concurrency
         self._free = threading.BoundedSemaphore(concurrency)
+        if key_variable and key_variable not in os.environ:
+            raise ValueError(f"distill: `judges.key_variable` must name a variable that is set, got {key_variable}.")
         headers = {"Authorization": f"Bearer {os.environ[key_variable]}"} if key_variable else {}
         limits = httpx.Limits(max_connections=concurrency)
         self._client = httpx.Client(timeout=timeout, limits=limits, headers=headers, trust_env=False)

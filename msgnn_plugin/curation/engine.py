@@ -59,7 +59,7 @@ def run_units(
     inputs, outputs = zip(*units, strict=True)
     frame = daft.from_pydict({"unit": list(inputs), "out": list(outputs)})
     # One unit a batch: a worker that is done takes the next, and none waits for a neighbour's.
-    frame = frame.repartition(min(len(units), jobs)) if runner == "ray" else frame
+    frame = frame.into_partitions(min(len(units), jobs)) if runner == "ray" else frame
     frame = frame.into_batches(1).select(worker.treat(daft.col("unit"), daft.col("out")).alias("count"))
     for row in frame.iter_rows(results_buffer_size=jobs):
         yield row["count"]

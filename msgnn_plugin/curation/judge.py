@@ -58,7 +58,8 @@ class Limits:
         agreement: Lowest correlation of their edges.
         level: Lowest mean difference, levels of 255.
         lineness: Lowest correlation of the difference with itself 4 pixels on.
-        swap: Lowest detail that the rainy side has more, where rain is streaks.
+        swap: Lowest detail that the rainy side has more, where rain is streaks, plus a twentieth of the skewness if
+            that is positive: a veil takes detail away, but streaks brighten.
         drop_swap: The same where rain is drops, less a tenth of the skewness: drops take detail away and darken.
         sharpness: Lowest sharpness of a clean side ...
         lost: ... that lacks more than this of the rainy side's detail.
@@ -81,7 +82,7 @@ class Limits:
     light: float = 3.0
     night_light: float = 130.0
     day_light: float = 25.0
-    spacings: float = 4.0
+    spacings: float = 5.0
 
 
 def find_fault(measures: PairMeasures, case: Case, limits: Limits) -> str:
@@ -90,7 +91,10 @@ def find_fault(measures: PairMeasures, case: Case, limits: Limits) -> str:
     ratio = (m.rainy_light + 1) / (m.clean_light + 1)
     nearest = min((reference.distance for reference in case.references), default=0.0)
     # Drops hide detail, streaks add it: where the difference is as round as drops, detail alone does not tell.
-    swapped = m.detail < limits.swap if m.roundness < 0 else m.detail - 0.1 * m.skew < limits.drop_swap
+    if m.roundness < 0:
+        swapped = m.detail + 0.05 * min(max(m.skew, 0.0), 3.0) < limits.swap
+    else:
+        swapped = m.detail - 0.1 * m.skew < limits.drop_swap
     faults = (
         ("no rain", m.level < limits.level, f"the sides differ by {m.level:.2f} levels"),
         ("wrong partner", m.agreement < limits.agreement, f"edges agree by {m.agreement:.2f}"),
