@@ -1,6 +1,6 @@
 """What the embedded judges of `basicsr distill` reject of a pool with planted faults. Needs the extra [distill].
 
-    python -m benchmarks.distillation --sets RAIN800/train RAIN100L --photographs BSDS500/train --reference REAL --part 0
+    python -m benchmarks.distillation --sets RAIN800/train RAIN100L --photographs BSDS500 --reference REAL --part 0
 
 Pairs with even numbers are part 0, on which the limits were set; those with odd numbers are part 1.
 """

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -38,7 +40,7 @@ def test_made_pairs_are_kept(made_pairs):
 def test_a_planted_fault_is_found_and_named(made_pairs, fault):
     rng = np.random.default_rng(3)
     pairs = [sides for _, sides in made_pairs(4, presets=("rain200l", "rain1400", "drs"))]
-    for (rainy, clean), other in zip(pairs, pairs[1:]):
+    for (rainy, clean), other in itertools.pairwise(pairs):
         decision = judge(*map(np.ascontiguousarray, FAULTS[fault](rainy, clean, other, rng)))
         assert decision.kept == (fault == "repeat")
         assert decision.reason.startswith(REASONS[fault]), decision

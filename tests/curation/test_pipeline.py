@@ -51,7 +51,7 @@ def rows_of(out):
 
 
 def test_every_pair_is_kept_or_dropped_with_the_reason(finished):
-    pool, real, out = finished
+    _, real, out = finished
     rows = rows_of(out)
     assert [row["number"] for row in rows] == list(range(12))
     assert [row["kept"] for row in rows] == [True] * 10 + [False] * 2
