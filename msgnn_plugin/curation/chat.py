@@ -82,7 +82,10 @@ class ChatJudge:
 
     def __call__(self, case: Case) -> Verdict:
         """Judge one pair; threads may call it together."""
-        pictures = [case.rainy, *(read_photograph(reference.path) for reference in case.references)]
+        try:
+            pictures = [case.rainy, *(read_photograph(reference.path) for reference in case.references)]
+        except (OSError, ValueError) as error:
+            return Verdict(self.name, None, f"reference unreadable: {error}", failures=1)
         content: list[dict] = [{"type": "text", "text": ask(self.prompt, case.description.caption, len(pictures) - 1)}]
         content += [{"type": "image_url", "image_url": {"url": self._encode(picture)}} for picture in pictures]
         unparseable = failures = 0

@@ -59,6 +59,11 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     return parquet.read_table(path).to_pylist()
 
 
+def all_decided(path: Path) -> bool:
+    """Whether a verdict was reached on every pair of a unit."""
+    return all(parquet.read_table(path, columns=["decided"])["decided"].to_pylist())
+
+
 def write_manifest(path: Path, units: Iterable[list[dict[str, Any]]], settings: dict[str, Any]) -> None:
     """Write the manifest, unit by unit.
 

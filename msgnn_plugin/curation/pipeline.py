@@ -19,7 +19,7 @@ from msgnn_plugin.curation.examine import Examiner, describe_references
 from msgnn_plugin.curation.journal import open_journal
 from msgnn_plugin.curation.judge import make_judges
 from msgnn_plugin.curation.listing import list_pools
-from msgnn_plugin.curation.manifest import read_records, summarise, write_manifest
+from msgnn_plugin.curation.manifest import all_decided, read_records, summarise, write_manifest
 from msgnn_plugin.curation.retrieve import is_written, write_references
 from msgnn_plugin.curation.settings import DistillSettings
 from msgnn_plugin.data.atomic import write_bytes_atomic
@@ -169,9 +169,9 @@ def _is_decided(result: Path) -> bool:
     """Whether a unit is done; one with pairs that no verdict was reached on is opened again for those."""
     if not result.is_file():
         return False
-    rows = read_records(result)
-    if all(row["decided"] for row in rows):
+    if all_decided(result):
         return True
+    rows = read_records(result)
     with open_journal(result.with_suffix(".jsonl")) as journal:
         for row in rows:
             if row["decided"] and row["number"] not in journal.known:

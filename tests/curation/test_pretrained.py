@@ -27,7 +27,8 @@ def tiny_networks(tmp_path):
     blip = tmp_path / "blip"
     (tmp_path / "vocab.txt").write_text("\n".join(WORDS))
     BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(blip)
-    text = {**small, "vocab_size": len(WORDS), "bos_token_id": 2, "eos_token_id": 3, "sep_token_id": 3, "pad_token_id": 0}
+    text = {**small, "vocab_size": len(WORDS)}
+    text |= {"bos_token_id": 2, "eos_token_id": 3, "sep_token_id": 3, "pad_token_id": 0}
     config = BlipConfig(text_config={**text, "encoder_hidden_size": 16}, vision_config=vision, projection_dim=8)
     BlipForConditionalGeneration(config).save_pretrained(blip)
 
@@ -39,8 +40,9 @@ def tiny_networks(tmp_path):
     CLIPTokenizer(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt")).save_pretrained(clip)
     last = len(tokens) - 1
     text = {**small, "vocab_size": len(tokens), "eos_token_id": last, "bos_token_id": last - 1, "pad_token_id": last}
-    CLIPModel(CLIPConfig(text_config={**text, "max_position_embeddings": 20}, vision_config=vision, projection_dim=8)
-              ).save_pretrained(clip)
+    CLIPModel(
+        CLIPConfig(text_config={**text, "max_position_embeddings": 20}, vision_config=vision, projection_dim=8)
+    ).save_pretrained(clip)
     return str(blip), str(clip)
 
 
