@@ -131,6 +131,24 @@ def test_pools_are_listed_by_their_types_and_names_are_unique(tmp_path, write_pi
     assert len({row["name"] for row in rows}) == listing.count == 16
 
 
+@pytest.mark.parametrize("form", ["png", "raw"])
+def test_repeats_inside_an_lmdb_are_found(tmp_path, small_pool, form):
+    from msgnn_plugin.curation.duplicates import drop_duplicates, hash_background, hash_rain
+    from msgnn_plugin.curation.listing import list_pools
+    from msgnn_plugin.data.lmdb_writer import build_lmdb
+    from msgnn_plugin.data.reading import PictureReader
+
+    build_lmdb(find_pairs(small_pool[0]), tmp_path / "store", form=form)
+    (unit,) = list_pools([tmp_path / "store"], tmp_path / "units", unit=64, left="clean").units
+    rows, reader = parquet.read_table(unit).to_pylist(), PictureReader()
+    for row, pair in zip(rows, find_pairs(tmp_path / "store")):
+        rainy, clean = reader.read_pair(pair)
+        row |= {"background_hash": hash_background(clean), "rain_hash": hash_rain(rainy, clean), "kept": True}
+    ((*first, repeat, dry),) = drop_duplicates(iter([rows]), tmp_path / "table")
+    assert all(row["kept"] for row in (*first, dry))
+    assert repeat["reason"] == "duplicate: of store_0"
+
+
 def test_pairs_without_verdict_are_judged_again(tmp_path):
     from msgnn_plugin.curation.pipeline import _is_decided
 
@@ -222,6 +240,26 @@ def test_kills_cost_nothing_that_was_written(tmp_path, small_pool, asked_by_pict
     assert (out / "manifest.parquet").read_bytes() == (tmp_path / "whole" / "manifest.parquet").read_bytes()
     # Asked about again can only be what was in hand, four pairs a worker, when a kill came.
     assert sum(asked.values()) - 12 <= 2 * 4 * kills
+
+
+@pytest.mark.slow
+def test_judges_that_were_down_are_asked_again(tmp_path, small_pool):
+    from tests.curation.test_chat import Model
+
+    down = [True]
+    model = Model(lambda body: 503 if down[0] else "YES")
+    judge = f"{{kind: chat, name: m, url: '{model.url}', model: m, retries: 0}}"
+    (tmp_path / "settings.yml").write_text(f"judges: [{judge}]\ntext_nearest: 0\n")
+    arguments = (small_pool[0], "-o", tmp_path / "out", "--settings", tmp_path / "settings.yml", "--jobs", "1")
+    process = start(*arguments, stderr=subprocess.PIPE, text=True)
+    assert "no verdict on 12 pairs" in process.communicate()[1]
+    assert process.returncode == 1
+    assert not any(row["kept"] for row in rows_of(tmp_path / "out"))
+    down[0] = False
+    assert start(*arguments).wait() == 0
+    assert len(model.calls) == 24
+    assert sum(row["kept"] for row in rows_of(tmp_path / "out")) == 11
+    model.close()
 
 
 @pytest.mark.slow
