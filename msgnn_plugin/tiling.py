@@ -1,7 +1,7 @@
 """Large pictures: derained whole where the memory suffices, else in tiles, and told beforehand where neither goes."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,17 @@ from msgnn_plugin.memory import available_bytes, estimate_bytes
 TILES = (2048, 1536, 1024, 768, 512, 384, 256, 192, 128, 96, 64)
 DATABASES = ("image", "tile")
 GIBIBYTE = 2**30
+
+
+@runtime_checkable
+class ExactlyTiled(Protocol):
+    """A network that runs in tiles by itself, with the whole picture's result, and says what memory it takes."""
+
+    def forward_tiled(self, rainy: Tensor, tile: int) -> Tensor:
+        """Derain pictures (B, 3, H, W) in steps of at most tile x tile pixels; the result is that of `forward`."""
+
+    def estimate_bytes(self, size: tuple[int, int], *, tile: int | None = None) -> int:
+        """Return about how many bytes a picture of this height and width takes; None means no tiles."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +65,15 @@ class Tiling:
             raise ValueError(f"Tiling: `memory` must be above 0 GiB, got {self.memory}.")
 
     def check_network(self, network: nn.Module) -> None:
-        """Raise ValueError if tiles of this size do not suit the network's patches and scales."""
-        if type(self.tile) is int:
+        """Raise ValueError if tiles of this size do not suit the network's patches and scales, or its way of tiling."""
+        if isinstance(network, ExactlyTiled):
+            for name in ("tile_overlap", "tile_database"):
+                if (value := getattr(self, name)) != getattr(Tiling, name):
+                    raise ValueError(
+                        f"Tiling: `{name}` must be left out for {type(network).__name__}, whose tiles give the whole "
+                        f"picture's result without it, got {value!r}."
+                    )
+        elif type(self.tile) is int:
             check_tiles("Tiling", self.tile, self.tile_overlap, tile_step(network))
 
     def settle(self, network: nn.Module, rainy: Tensor, exemplar: Tensor | None = None) -> int | None:
@@ -66,17 +84,19 @@ class Tiling:
             ValueError: If the tiles do not suit the network, or it is none whose memory can be estimated for "auto".
         """
         self.check_network(network)
-        if not isinstance(network, MSGNNArch):
+        if not isinstance(network, (MSGNNArch, ExactlyTiled)):
             if self.tile == "auto":
                 raise ValueError(
-                    f"Tiling: `tile` auto needs a network whose memory can be estimated (MSGNNArch), got "
-                    f"{type(network).__name__}; give the pixels of a tile's side."
+                    f"Tiling: `tile` auto needs a network whose memory can be estimated (MSGNNArch, NLCLGenerator), "
+                    f"got {type(network).__name__}; give the pixels of a tile's side."
                 )
             return self.tile
         available = available_bytes(rainy.device) if self.memory is None else self.memory * GIBIBYTE
         batch, _, height, width = rainy.shape
 
         def needed(tile: int | None) -> int:
+            if isinstance(network, ExactlyTiled):
+                return batch * network.estimate_bytes((height, width), tile=tile)
             sides = None if exemplar is None else tuple(exemplar.shape[2:])
             return batch * estimate_bytes(network, (height, width), sides, tile=tile, database=self.tile_database)
 
@@ -126,6 +146,8 @@ def derain(network: nn.Module, rainy: Tensor, exemplar: Tensor | None = None, ti
     tile = None if tiling is None else tiling.settle(network, rainy, exemplar)
     if tile is None or tile >= max(size):
         return network(rainy, *inputs)
+    if isinstance(network, ExactlyTiled):
+        return network.forward_tiled(rainy, tile)
     if isinstance(network, MSGNNArch) and tiling.tile_database == "image":
         levels = max(network.scales, default=1).bit_length()
         pyramid = gaussian_pyramid(rainy, [1 << level for level in range(levels)])

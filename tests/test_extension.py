@@ -68,7 +68,7 @@ def test_ops_cannot_be_both_required_and_disabled(run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("op", ["patch_difference", "patch_aggregate"])
+@pytest.mark.parametrize("op", ["patch_difference", "patch_aggregate", "self_similar"])
 def test_plain_pytorch_passes_the_tests_of_the_compiled_ops(op):
     command = [sys.executable, "-m", "pytest", "-q", f"tests/ops/test_{op}.py"]
     environment = {**os.environ, "MSGNN_DISABLE_OPS": "1", "MSGNN_REQUIRE_OPS": "0", "OMP_NUM_THREADS": "1"}

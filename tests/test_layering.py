@@ -23,7 +23,7 @@ ALLOWED = {
     "memory": {"archs"},
     "tiling": {"archs", "layers", "memory"},
     "restoration": {"data", "tiling"},
-    "adapters": {"adapters", "archs", "layers", "losses", "data", "ops", "tiling"},
+    "adapters": {"adapters", "archs", "layers", "losses", "metrics", "data", "ops", "tiling"},
     "cli": {
         *("__init__", "_extension", "cli", "adapters", "archs", "layers", "losses", "data", "ops"),
         *("curation", "restoration", "tiling"),

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from msgnn_plugin.archs import MSGNNArch
+from msgnn_plugin.archs import MSGNNArch, NLCLGenerator
 from msgnn_plugin.memory import estimate_bytes
 from msgnn_plugin.tiling import Tiling, derain
 
@@ -80,6 +80,30 @@ def test_networks_of_others_are_tiled_too():
     assert ((tiled - whole).abs().amax((0, 1)) > 1e-6).float().mean() < 0.5
     with pytest.raises(ValueError, match=r"`tile` auto needs a network whose memory can be estimated .* got Conv2d"):
         derain(net, rainy, None, Tiling(tile="auto"))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(61, 47), (100, 37), (1, 90)])
+def test_a_network_that_tiles_exactly_gives_the_whole_result(size):
+    torch.manual_seed(0)
+    net, rainy = NLCLGenerator(num_blocks=2), image(1, 3, *size)
+    for tile in (40, "auto", None):
+        tiled = derain(net, rainy, None, Tiling(tile=tile))
+        torch.testing.assert_close(tiled, net(rainy), rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_its_memory_is_told_beforehand_and_its_tiles_need_no_overlap():
+    net, rainy = NLCLGenerator(), image(1, 3, 1, 1).expand(1, 3, 3072, 4096)
+    room = (net.estimate_bytes((3072, 4096), tile=512) + net.estimate_bytes((3072, 4096), tile=768)) / 2**31
+    with pytest.raises(MemoryError, match=r"4096 x 3072 pixels need about 3\.\d GiB .* use `--tile 512`"):
+        derain(net, rainy, None, Tiling(memory=room))
+    assert Tiling(memory=room, tile="auto").settle(net, rainy) == 512
+    assert Tiling(memory=6, tile="auto").settle(net, rainy) is None
+    with pytest.raises(ValueError, match=r"`tile_overlap` must be left out for NLCLGenerator, .* got 8"):
+        derain(net, rainy, None, Tiling(tile=64, tile_overlap=8))
+    with pytest.raises(ValueError, match=r"`tile_database` must be left out for NLCLGenerator, .* got 'tile'"):
+        derain(net, rainy, None, Tiling(tile=64, tile_database="tile"))
 
 
 def test_too_large_a_picture_is_told_before_the_run():

@@ -10,7 +10,10 @@ from msgnn_plugin.archs.nlcl import NLCLDiscriminator, NLCLGenerator
 from msgnn_plugin.archs.nlcl_official import is_official
 from msgnn_plugin.archs.state_dict import load_weights, unwrap
 
-__all__ = ["MSGNNArch", "NLCLDiscriminator", "NLCLGenerator", "from_state_dict", "load_weights"]
+__all__ = ["FAMILIES", "MSGNNArch", "NLCLDiscriminator", "NLCLGenerator", "from_state_dict", "load_weights"]
+
+# What derains, by the name of its system.
+FAMILIES = {"msgnn": MSGNNArch, "nlcl": NLCLGenerator}
 
 
 def from_state_dict(state_dict: Mapping[str, Any]) -> nn.Module:
@@ -27,9 +30,7 @@ def from_state_dict(state_dict: Mapping[str, Any]) -> nn.Module:
         return MSGNNArch.from_state_dict(names)
     if "convert_rainy.weight" in names:
         return MSGNNArch.from_official(names)
-    if is_official(names):
-        return NLCLGenerator.from_official(names)
-    if "neck.0.weight" in names:
+    if is_official(names) or "neck.0.weight" in names:
         return NLCLGenerator.from_state_dict(names)
     raise ValueError(
         "from_state_dict: `state_dict` must hold weights of MSGNN or of an NLCL generator, ours or the authors', "

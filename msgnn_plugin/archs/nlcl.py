@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from msgnn_plugin.archs.nlcl_official import convert_official
+from msgnn_plugin.archs import nlcl_lean
+from msgnn_plugin.archs.nlcl_lean import NORM_EPS
+from msgnn_plugin.archs.nlcl_official import convert_official, is_official
 from msgnn_plugin.archs.state_dict import unwrap
 
 LEVELS = 3  # halvings of the critic
 LEAST_SIDE = 32
-NORM_EPS = 1e-5
 CRITIC_SLOPE = 0.2
 
 
@@ -73,19 +74,23 @@ class NLCLGenerator(nn.Module):
         Raises:
             ValueError: If these are not weights of that network.
         """
-        return cls.from_state_dict(convert_official(unwrap(state_dict)))
+        return cls._build(convert_official(unwrap(state_dict)))
 
     @classmethod
     def from_state_dict(cls, state_dict: Mapping[str, Any]) -> "NLCLGenerator":
         """Build the generator from weights alone.
 
         Args:
-            state_dict: Weights of this class, also in a toolbox's wrapper.
+            state_dict: Weights of this class or of the authors', also in a toolbox's wrapper.
 
         Raises:
             ValueError: If these are not weights of this network.
         """
         weights = unwrap(state_dict)
+        return cls._build(convert_official(weights) if is_official(weights) else weights)
+
+    @classmethod
+    def _build(cls, weights: Mapping[str, Tensor]) -> "NLCLGenerator":
         stem = weights.get("stem.weight")
         blocks = {name.split(".")[1] for name in weights if name.startswith("blocks.")}
         if stem is None or stem.dim() != 4 or not blocks:
@@ -106,10 +111,41 @@ class NLCLGenerator(nn.Module):
 
         Shape: (B, 3, H, W), RGB with range [0, 1] -> the same. ``exemplar`` is ignored: this network takes none.
         """
-        return (self.translate(2 * rainy - 1).clamp(-1, 1) + 1) / 2
+        return _to_image(self.translate(2 * rainy - 1))
+
+    @torch.no_grad()
+    def forward_tiled(self, rainy: Tensor, tile: int) -> Tensor:
+        """Return `forward`'s result with little memory: both maps lie in a file, or beside a GPU in the CPU's memory.
+
+        Every layer goes over the whole picture, since instance norm looks at all of it, so the result is that of
+        `forward` up to rounding, and nothing overlaps. It costs the file's traffic: two maps of 4 * num_feat bytes a
+        pixel, read and written in every layer. The file is in the system's folder for temporary files (``TMPDIR``).
+
+        Args:
+            rainy: Shape (B, 3, H, W), RGB with range [0, 1].
+            tile: A step takes rows of the picture of at most tile x tile pixels, a row at least.
+
+        Returns:
+            The layer, shape (B, 3, H, W), without gradients.
+
+        Raises:
+            OSError: If there is no room for the file.
+        """
+        return _to_image(nlcl_lean.translate_lean(self, 2 * rainy - 1, tile))
+
+    def estimate_bytes(self, size: tuple[int, int], *, tile: int | None = None) -> int:
+        """Return about how many bytes one picture takes beside the process as it is.
+
+        Args:
+            size: Height and width of the picture in pixels.
+            tile: As `forward_tiled` takes it; None or a larger one than the picture's sides means `forward`.
+        """
+        return nlcl_lean.estimate_bytes(self, size, tile)
 
     def translate(self, scaled: Tensor) -> Tensor:
         """Return the layer as the losses see it. Shape: (B, 3, H, W), RGB with range [-1, 1] -> same, not clipped."""
+        if nlcl_lean.runs_lean(self, scaled):
+            return nlcl_lean.translate_lean(self, scaled)
         return self.translate_with_features(scaled, ())[0]
 
     def translate_with_features(self, scaled: Tensor, places: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
@@ -213,8 +249,12 @@ class NLCLDiscriminator(nn.Module):
         return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, stride=2, groups=x.shape[1])
 
 
+def _to_image(translated: Tensor) -> Tensor:
+    return (translated.clamp(-1, 1) + 1) / 2
+
+
 def instance_norm(x: Tensor) -> Tensor:
     """Return each map of each image with mean 0 and variance 1. Shape: (B, C, H, W) -> the same."""
-    # Not F.instance_norm: it refuses a single pixel, whose result is 0.
-    variance, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
-    return (x - mean) * torch.rsqrt(variance + NORM_EPS)
+    if x.shape[2] * x.shape[3] == 1:
+        return x - x  # F.instance_norm refuses a single pixel
+    return F.instance_norm(x, eps=NORM_EPS)

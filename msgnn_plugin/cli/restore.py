@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from msgnn_plugin.tiling import Tiling
 
 NAME = "restore"
+MODELS = ("msgnn", "nlcl")
 HELP = "take the rain out of pictures: files, folders or patterns"
 _NO_WEIGHTS = (
     "restore: `--weights` must name a weights file (.pth or .safetensors), got none. Train some by "
@@ -26,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", required=True, help="folder for the results, STEM.png; made where it is missing")
     parser.add_argument("--weights", metavar="FILE", help="weights; the network is built from them")
     parser.add_argument(
+        "--model", choices=MODELS, help="family that the weights must be of (without it they say which they are of)"
+    )
+    parser.add_argument(
         "--exemplar",
         metavar="FILE",
         help="another rainy picture to look for similar patches in, or self: the picture itself (without it: the one "
@@ -39,15 +43,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tile", metavar="PIXELS", help="cut pictures into tiles of this side; auto: only those too large, as needed"
     )
-    parser.add_argument("--tile-overlap", type=int, default=32, metavar="PIXELS", help="what tiles share (32)")
+    parser.add_argument(
+        "--tile-overlap", type=int, default=32, metavar="PIXELS", help="what tiles share (32); not for NLCL"
+    )
     parser.add_argument(
         "--database",
         choices=("image", "tile"),
         default="image",
-        help="what a tile searches: the whole picture's windows (image), or itself",
+        help="what a tile searches: the whole picture's windows (image), or itself (not NLCL)",
     )
     parser.add_argument(
         "--memory", type=float, metavar="GIB", help="memory that may be taken, if not all that is available"
+    )
+    parser.add_argument(
+        "--rounding",
+        choices=("nearest", "truncate"),
+        default="nearest",
+        help="how values become whole numbers; truncate: always down, as NLCL's authors do (nearest)",
     )
     parser.add_argument("--recursive", action="store_true", help="search folders to any depth, keeping sub-folders")
 
@@ -71,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         begin("Restoring", len(jobs))
         for job, clean in zip(jobs, cleans, strict=True):
             try:
-                _restore(restorer, job, clean, compare=args.compare or clean is not None)
+                _restore(restorer, job, clean, compare=args.compare or clean is not None, rounding=args.rounding)
             except (ValueError, OSError, MemoryError) as error:
                 failed += 1
                 tell(f"basicsr restore: error: {_name_once(error, job.source)}")
@@ -81,13 +93,24 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _load(args: argparse.Namespace) -> "Restorer":
-    from msgnn_plugin.archs import from_state_dict, load_weights
+    from msgnn_plugin.archs import FAMILIES, from_state_dict, load_weights
     from msgnn_plugin.data.image_file import read_picture
     from msgnn_plugin.restoration import Restorer, choose_device
 
     device = choose_device(args.device)
+    network = from_state_dict(load_weights(args.weights))
+    if args.model is not None and not isinstance(network, FAMILIES[args.model]):
+        raise ValueError(
+            f"restore: `--weights` must be of {FAMILIES[args.model].__name__} with `--model {args.model}`, got weights "
+            f"of {type(network).__name__} in {args.weights!r}; leave `--model` out to take what they are."
+        )
+    if args.exemplar is not None and not hasattr(network, "exemplar_bank"):
+        raise ValueError(
+            f"restore: `--exemplar` must be left out for {type(network).__name__}, which looks at no exemplar, "
+            f"got {args.exemplar!r}."
+        )
     exemplar = args.exemplar if args.exemplar in (None, "self") else read_picture(args.exemplar).rgb
-    return Restorer(from_state_dict(load_weights(args.weights)), device, exemplar, _tiling(args))
+    return Restorer(network, device, exemplar, _tiling(args))
 
 
 def _tiling(args: argparse.Namespace) -> "Tiling":
@@ -120,13 +143,13 @@ def _clean_pictures(clean: str | None, jobs: list["PictureJob"]) -> list[Path | 
     return partners
 
 
-def _restore(restorer: "Restorer", job: "PictureJob", clean: Path | None, *, compare: bool) -> None:
+def _restore(restorer: "Restorer", job: "PictureJob", clean: Path | None, *, compare: bool, rounding: str) -> None:
     from msgnn_plugin.data.comparison import make_comparison
     from msgnn_plugin.data.image_file import read_picture, write_picture
 
     picture = read_picture(job.source)
     derained = restorer(picture)
-    write_picture(job.output, derained, picture)
+    write_picture(job.output, derained, picture, rounding)
     if compare:
         strip = make_comparison(picture.rgb, derained, None if clean is None else read_picture(clean).rgb)
         write_picture(job.comparison, strip / 255)

@@ -15,6 +15,7 @@ _HOMES = {
     "PictureReader": "reading",
     "SampleNumberSampler": "sampling",
     "SyntheticRainDataset": "synthetic",
+    "UnpairedRainDataset": "unpaired",
     "atomic_path": "atomic",
     "describe_rain": "rain_description",
     "find_pairs": "layouts",

@@ -71,7 +71,7 @@ def pair_by_name(
     clean = _by_stem(clean_paths)
     bare: dict[str, list[str]] = {}
     for stem in clean:
-        bare.setdefault(_bare(stem), []).append(stem)
+        bare.setdefault(bare_name(stem), []).append(stem)
     pairs, used = [], set()
     for stem in sorted(rainy, key=natural_key):
         partner = _partner(stem, rainy[stem], clean, bare)
@@ -147,6 +147,17 @@ def pair_pictures(rainy: dict[str, Picture], clean: dict[str, Picture], exclude:
     ]
 
 
+def bare_name(stem: str) -> str:
+    """Return a stem without what publishers add around the picture's own name."""
+    return _AFFIXES.sub("", stem) or stem
+
+
+def partner_names(stem: str) -> tuple[str, ...]:
+    """Return which bare names the clean partner of a rainy stem may have, the likeliest first."""
+    bare = bare_name(stem)
+    return bare, _NUMBERED.sub("", stem), _NUMBERED.sub("", bare)
+
+
 def as_stems(names: Iterable[Any]) -> frozenset[str]:
     """Return names as stems: `7` and `7.png` both mean the stem "7" (YAML makes a number of the first)."""
     if isinstance(names, str):
@@ -167,17 +178,11 @@ def _by_stem(paths: Sequence[Path]) -> dict[str, Path]:
     return files
 
 
-def _bare(stem: str) -> str:
-    """Return a stem without what publishers add around the picture's own name."""
-    shorter = _AFFIXES.sub("", stem)
-    return shorter or stem
-
-
 def _partner(stem: str, path: Path, clean: dict[str, Path], bare: dict[str, list[str]]) -> str | None:
     """Return the stem of the clean file that belongs to a rainy one, None where there is none."""
     if stem in clean:
         return stem
-    for name in (_bare(stem), _NUMBERED.sub("", stem), _NUMBERED.sub("", _bare(stem))):
+    for name in partner_names(stem):
         found = bare.get(name, [])
         if len(found) > 1:
             raise ValueError(f"Image pairs: `{path}` must have one clean partner, got {' and '.join(sorted(found))}.")

@@ -1,4 +1,4 @@
-"""Clean photographs to make rain on."""
+"""Photographs of one kind in a folder: clean ones to make rain on, or either side of an unpaired set."""
 
 import os
 import warnings
@@ -22,7 +22,7 @@ def find_photographs(root: str | Path, exclude: Sequence[str | int] = ()) -> lis
         FileNotFoundError: If the folder is missing, or nothing is left in it.
     """
     if not Path(root).is_dir():
-        raise FileNotFoundError(f"clean photographs: `root` must be a folder, got {root}.")
+        raise FileNotFoundError(f"photographs: `root` must be a folder, got {root}.")
     found = []
     for parent, folders, _ in os.walk(root):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
@@ -33,9 +33,9 @@ def find_photographs(root: str | Path, exclude: Sequence[str | int] = ()) -> lis
     if unknown:
         # A slip here lets a background of the test pictures into the training.
         listed = ", ".join(sorted(unknown, key=natural_key))
-        warnings.warn(f"clean photographs: `exclude` names {listed}, which {root} does not hold.", stacklevel=2)
+        warnings.warn(f"photographs: `exclude` names {listed}, which {root} does not hold.", stacklevel=2)
     if not kept:
-        raise FileNotFoundError(f"clean photographs: `root` must hold at least one picture, got {root} with none.")
+        raise FileNotFoundError(f"photographs: `root` must hold at least one picture, got {root} with none.")
     return kept
 
 

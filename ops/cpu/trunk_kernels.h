@@ -47,6 +47,21 @@ struct DenseMerge {
   double* energy;  // (images, parts, channels)
 };
 
+// The input is relu(norm(inner)) where there is no x, else x, after x += norm(inner) where there is a norm; then
+// inner = conv(input) + bias, 3x3, zero padding. Both maps in place. The output's moments are taken of each tile row.
+struct NormConv {
+  int64_t channels;  // a multiple of 16
+  int64_t images, height, width;
+  float* x;             // or null
+  float* inner;
+  const float* norm;    // (images, 3, channels), (value - centre) * scale + shift; or null
+  const float* weight;  // transformed
+  const float* bias;
+  double* moments;      // (images * tile rows, 2, channels): means, sums of squared distances from them
+  float* halo;          // (bands, 2, width, channels): input rows at the bands' borders; null where there is x
+};
+
+constexpr int64_t kTileSide = 4;
 constexpr int64_t kMergePart = 1008;  // pixels whose energy is one sum; fixed, so that sums are the same for any threads
 
 struct TrunkKernels {
@@ -57,6 +72,9 @@ struct TrunkKernels {
   int64_t (*conv_pair_strips)(const ConvPair&);
   void (*conv_pair)(const ConvPair&, int64_t begin, int64_t end);  // of the strips
   void (*dense_merge)(const DenseMerge&, int64_t begin, int64_t end);  // of images * parts
+  // A band is a run of the tile rows of all images; each but the first is prepared before any runs.
+  void (*prepare_norm_conv)(const NormConv&, int64_t band, int64_t begin);
+  void (*norm_conv)(const NormConv&, int64_t band, int64_t begin, int64_t end);
 };
 
 namespace portable {

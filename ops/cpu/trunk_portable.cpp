@@ -16,5 +16,8 @@ namespace msgnn::portable {
 
 #include "trunk_merge.inl"
 
-const TrunkKernels trunk_kernels = {weight_values, transform_weight, conv_pair_strips, conv_pair, dense_merge};
+#include "norm_conv.inl"
+
+const TrunkKernels trunk_kernels = {weight_values, transform_weight,  conv_pair_strips, conv_pair,
+                                    dense_merge,   prepare_norm_conv, norm_conv};
 }  // namespace msgnn::portable

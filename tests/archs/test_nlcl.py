@@ -1,11 +1,15 @@
 """NLCL's networks: against the authors' numbers, on any size, and what they refuse."""
 
+import copy
+import errno
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from msgnn_plugin.archs import NLCLDiscriminator, NLCLGenerator, from_state_dict, load_weights
+from msgnn_plugin.archs import NLCLDiscriminator, NLCLGenerator, from_state_dict, load_weights, nlcl_lean
+from tests.ops.trunk import needs_compiled
 
 
 @pytest.fixture
@@ -40,6 +44,100 @@ def test_features_are_the_authors(golden):
         assert (image - expected).abs().max() < 1e-4 * expected.abs().max()
         torch.testing.assert_close(alone, image, rtol=0, atol=1e-4)
     assert (output - torch.from_numpy(np.load(golden / "feat64_back_out.npy"))).abs().max() < 1e-4
+
+
+@torch.no_grad()
+def test_released_weights_give_the_authors_bytes_but_for_rounding(golden):
+    network = from_state_dict(load_weights(golden / "latest_net_Back.pth"))
+    scaled = scaled_picture(golden / "cropA_input.png")
+    expected = cv2.cvtColor(cv2.imread(str(golden / "cropA_back_u8.png")), cv2.COLOR_BGR2RGB)
+    for derained in (network((scaled + 1) / 2), network.forward_tiled((scaled + 1) / 2, 40)):
+        written = (derained * 255).byte()[0].permute(1, 2, 0).numpy()
+        difference = np.abs(written.astype(int) - expected)
+        assert difference.max() <= 1
+        assert difference.mean() < 1e-4  # a value next to a step may fall on either side
+
+
+@pytest.fixture(scope="module")
+def generator():
+    torch.manual_seed(0)
+    return NLCLGenerator(num_blocks=3).eval()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (31, 33), (90, 67)])
+def test_inference_equals_what_training_computes(generator, size):
+    scaled = torch.rand(2, 3, *size) * 2 - 1
+    trained = generator.translate(scaled)
+    assert trained.requires_grad
+    for layout in (torch.contiguous_format, torch.channels_last):
+        with torch.no_grad():
+            inferred = generator.translate(scaled.contiguous(memory_format=layout))
+        torch.testing.assert_close(inferred, trained, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 70), (70, 1), (31, 33), (67, 131)])
+@pytest.mark.parametrize("kind", ["compiled", "plain", "other width", "double"])
+def test_tiles_give_the_whole_result(generator, monkeypatch, size, kind):
+    network = NLCLGenerator(num_feat=8, num_blocks=2) if kind == "other width" else generator
+    rainy = torch.rand(2, 3, *size)
+    if kind == "plain":
+        monkeypatch.setattr("msgnn_plugin._extension.LOADED", False)
+    if kind == "double":
+        network, rainy = copy.deepcopy(network).double(), rainy.double()
+    with torch.no_grad():
+        whole = network(rainy)
+    for tile in (1, 20, 64, 1000):
+        tiled = network.forward_tiled(rainy, tile)
+        assert not tiled.requires_grad
+        torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_flat_pictures_give_numbers_in_tiles_too(generator):
+    for value in (0.0, 0.4, 1.0):
+        rainy = torch.full((1, 3, 37, 45), value)
+        for derained in (generator(rainy), generator.forward_tiled(rainy, 16)):
+            assert torch.isfinite(derained).all()
+            assert 0 <= derained.min() <= derained.max() <= 1
+
+
+@needs_compiled
+@torch.no_grad()
+def test_the_op_runs_where_it_can_and_plain_operations_elsewhere(generator, monkeypatch):
+    calls = []
+    real = nlcl_lean.norm_conv
+    monkeypatch.setattr(nlcl_lean, "norm_conv", lambda *args, **more: (calls.append(1), real(*args, **more))[1])
+    rainy = torch.rand(1, 3, 20, 24)
+    whole = generator(rainy)
+    assert len(calls) == 2 * 3 + 2
+    with torch.autocast("cpu", torch.bfloat16):
+        low = generator(rainy)
+    assert (low - whole).abs().mean() < 0.05
+    exported = torch.export.export(generator, (rainy,)).module()(rainy)
+    torch.testing.assert_close(exported, whole, rtol=0, atol=1e-5)
+    compiled = torch.compile(generator, fullgraph=True, backend="aot_eager")(rainy)
+    torch.testing.assert_close(compiled, whole, rtol=0, atol=1e-5)
+    assert len(calls) == 2 * 3 + 2
+
+
+def test_no_room_for_a_tiled_run_is_told(generator, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(OSError, match=r"must have room for 8 MiB, got: No space left on device; free some, or set TMP"):
+        generator.forward_tiled(torch.rand(1, 3, 256, 256), 64)
+
+
+def test_the_estimate_grows_with_what_costs_memory(generator):
+    sizes = [(1, 1), (64, 64), (512, 512), (3072, 4096)]
+    whole = [generator.estimate_bytes(size) for size in sizes]
+    tiled = [generator.estimate_bytes((3072, 4096), tile=tile) for tile in (64, 256, 1024, 5000)]
+    assert whole == sorted(set(whole))
+    assert tiled == sorted(set(tiled))
+    assert tiled[-1] == whole[-1]
+    assert generator.double().estimate_bytes((512, 512)) > 2 * whole[2]
+    generator.float()
 
 
 def test_sizes_are_the_papers():

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from msgnn_plugin.archs import MSGNNArch
+from msgnn_plugin.archs import FAMILIES, MSGNNArch, NLCLGenerator
 from msgnn_plugin.cli.main import main
 from msgnn_plugin.memory import estimate_bytes
 
@@ -440,3 +440,58 @@ def test_wrong_tiles_are_refused(weights, tmp_path, capsys, options, sentence):
     line = fails(capsys, tmp_path / "a.png", "-o", tmp_path / "out", "--weights", weights, *options)
     assert re.search(sentence, line)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def nlcl(tmp_path):
+    torch.manual_seed(0)
+    network = NLCLGenerator(num_blocks=2).eval().requires_grad_(False)
+    torch.save(network.state_dict(), tmp_path / "nlcl.pth")
+    return network, tmp_path / "nlcl.pth"
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "truncate"])
+@pytest.mark.parametrize("tile", [(), ("--tile", "40"), ("--tile", "auto")])
+def test_nlcl_by_either_rounding_at_any_depth(nlcl, tmp_path, rounding, tile):
+    network, weights = nlcl
+    pictures = {"rgb": values(3, size=(61, 47)), "rgba16": values(4, np.uint16, size=(61, 47))}
+    (tmp_path / "in").mkdir()
+    save(tmp_path / "in/rgb.png", pictures["rgb"])
+    save_16_bit(tmp_path / "in/rgba16.png", pictures["rgba16"])
+    arguments = (tmp_path / "in", "-o", tmp_path / "out", "--weights", weights, "--model", "nlcl")
+    assert restore(*arguments, "--rounding", rounding, *tile) == 0
+    for name, pixels in pictures.items():
+        result, steps = load(tmp_path / f"out/{name}.png"), np.iinfo(pixels.dtype).max
+        derained = network(torch.from_numpy(pixels[..., :3].astype(np.float32)).permute(2, 0, 1)[None] / steps)
+        wanted = derained[0].permute(1, 2, 0).double().numpy() * steps
+        error = wanted - result[..., :3]
+        slack = 1e-5 * steps
+        low, high = (0, 1) if rounding == "truncate" else (-0.5, 0.5)
+        assert low - slack <= error.min() < low + 0.1
+        assert high - 0.1 < error.max() <= high + slack
+        np.testing.assert_array_equal(result[..., 3:], pixels[..., 3:])
+
+
+def test_weights_of_another_family_and_settings_that_are_not_nlcls_are_refused(nlcl, weights, tmp_path, capsys):
+    from msgnn_plugin.cli.restore import MODELS
+
+    assert set(MODELS) == set(FAMILIES)
+    save(tmp_path / "a.png", values(3))
+    arguments = (tmp_path / "a.png", "-o", tmp_path / "out")
+    for model, file, word in (("nlcl", weights, "MSGNNArch"), ("msgnn", nlcl[1], "NLCLGenerator")):
+        line = fails(capsys, *arguments, "--weights", file, "--model", model)
+        assert re.search(rf"with `--model {model}`, got weights of {word} in", line)
+    for option, value in (("exemplar", "self"), ("tile-overlap", "8"), ("database", "tile")):
+        line = fails(capsys, *arguments, "--weights", nlcl[1], f"--{option}", value)
+        assert re.search("must be left out for NLCLGenerator", line)
+    assert not (tmp_path / "out").exists()
+
+
+def test_tiny_flat_and_black_pictures_by_nlcl(nlcl, tmp_path):
+    (tmp_path / "in").mkdir()
+    for number, size in enumerate([(1, 1), (31, 33), (1, 40)]):
+        save(tmp_path / f"in/{number}.png", values(3, size=size))
+        save(tmp_path / f"in/black{number}.png", np.zeros((*size, 3), np.uint8))
+        save(tmp_path / f"in/flat{number}.png", np.full((*size, 3), 90, np.uint8))
+    assert restore(tmp_path / "in", "-o", tmp_path / "out", "--weights", nlcl[1]) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 9

@@ -8,6 +8,7 @@ import numpy as np
 OPTIONS = Path(__file__).parents[2] / "options"
 FILES = sorted(OPTIONS.glob("*.yml"))
 ROWS = sorted((OPTIONS / "ablation").glob("*.yml"))
+
 # Folder below datasets/ (demo's apart) -> rainy and clean file of pair N, "|" between the halves of one file.
 LAYOUTS = {
     "datasets/rain200h/{phase}": ("small/rain/norain-{n}.png", "small/norain/norain-{n}.png"),
@@ -20,6 +21,11 @@ LAYOUTS = {
     "datasets/rain800/{phase}": "clean|rainy",
     "datasets/rain1200/{phase}": "rainy|clean",
 }
+
+
+def family(path: Path) -> str:
+    """Return which of the systems an option file is of: those with its name in theirs, MSGNN's are all others."""
+    return "nlcl" if "nlcl" in path.stem else "msgnn"
 
 
 def make_sets(root: Path, side: int = 66) -> None:

@@ -6,9 +6,11 @@ import torch
 from msgnn_plugin.adapters.basicsr import register
 from msgnn_plugin.adapters.basicsr.components import registered
 from msgnn_plugin.adapters.basicsr.options import load_options
-from tests.options.sets import FILES, OPTIONS, ROWS
+from tests.options.sets import FILES, OPTIONS, ROWS, family
 
-TRAINING = [path for path in FILES if path.name.startswith("train")] + ROWS
+PAPER_ROWS = [path for path in ROWS if family(path) == "msgnn"]
+TRAINING = [path for path in FILES if path.name.startswith("train_msgnn")] + PAPER_ROWS
+NLCL = [path for path in FILES + ROWS if family(path) == "nlcl" and not path.name.startswith("test")]
 # Pairs to train on; 500 epochs of them in batches of 8 are the paper's schedule (section 4.2).
 TRAINING_PAIRS = {
     **{"rain200h": 1800, "rain200l": 1800, "rain100h": 1800, "rain800": 700},
@@ -110,10 +112,10 @@ def test_full_trainings_are_the_papers(name):
 
 
 def test_each_row_of_the_papers_tables_is_there():
-    assert {path.stem for path in ROWS} == set(PAPER)
+    assert {path.stem for path in PAPER_ROWS} == set(PAPER)
 
 
-@pytest.mark.parametrize("path", ROWS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PAPER_ROWS, ids=lambda path: path.stem)
 def test_rows_are_the_papers(path):
     network, patch, exemplar, numbers = PAPER[path.stem]
     opt = load_options(path)
@@ -161,3 +163,37 @@ def test_small_training_leaves_out_the_shared_background():
     opt = load_options(OPTIONS / "train_msgnn_rain200h_cpu.yml")
     assert opt["datasets"]["train"]["exclude"] == ["norain-1"]
     assert opt["num_gpu"] == 0
+
+
+@pytest.mark.parametrize("path", NLCL, ids=lambda path: path.stem)
+def test_nlcl_is_the_authors_but_for_what_its_file_is_about(path):
+    opt = load_options(path)
+    small = "_cpu" in path.stem
+    generator = {"type": "NLCLGenerator", "num_feat": 16 if small else 32, "num_blocks": 6 if small else 16}
+    assert (opt["network_g"], opt["network_r"]) == (generator, generator)
+    assert opt["network_d"] == {"type": "NLCLDiscriminator", "num_feat": 16 if small else 64}
+    train = opt["train"]
+    assert train["optim_g"] == {"type": "Adam", "lr": 2e-4, "betas": [0.5, 0.999]}
+    schedule = train["scheduler"]
+    assert schedule["constant"] + schedule["decay"] == train["total_iter"]
+    assert small or schedule["constant"] == 20 * schedule["decay"]
+    assert small or (opt["datasets"]["train"]["batch_size_per_gpu"], opt["datasets"]["train"]["gt_size"]) == (1, 256)
+    weights = [train[f"{name}_weight"] for name in ("adversarial", "consistency", "sparsity")]
+    losses = [train[f"{name}_opt"] for name in ("location", "layer")]
+    differs = sum(ours != theirs for ours, theirs in zip(weights, (1.0, 1.0, 0.1)))
+    differs += sum(
+        loss != {"type": kind, "temperature": 0.07, "loss_weight": 1.0, **counts}
+        for loss, kind, counts in (
+            (losses[0], "LocationContrastiveLoss", {"num_patches": 256}),
+            (losses[1], "LayerContrastiveLoss", {"num_background": 8, "num_rain": 128}),
+        )
+    )
+    differs += train["layer_features"] != "official"
+    differs += train["official_faults"]
+    plain = path.stem.startswith("train_nlcl") or path.stem.endswith("_all")
+    assert differs == (0 if plain else 1)
+
+
+def test_each_row_of_nlcls_table_is_there():
+    rows = [path for path in ROWS if family(path) == "nlcl"]
+    assert len({load_options(path)["ablation"]["row"] for path in rows}) == len(rows) == 13

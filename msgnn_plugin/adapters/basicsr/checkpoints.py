@@ -38,13 +38,15 @@ def remove_leftovers(folder: str | Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def network_beside(state: str | Path, iteration: int) -> Path:
-    """Return where the weights lie that belong to a state file of BasicSR's layout."""
-    return Path(state).parent.parent / "models" / f"net_g_{iteration}.pth"
+def networks_beside(state: str | Path, iteration: int) -> dict[str, Path]:
+    """Return the files of weights that belong to a state file of BasicSR's layout: "g" for ``net_g_ITERATION.pth``."""
+    models = Path(state).parent.parent / "models"
+    ending = f"_{iteration}.pth"
+    return {path.name.removeprefix("net_").removesuffix(ending): path for path in models.glob(f"net_*{ending}")}
 
 
 def newest_checkpoint(training_states: str | Path) -> Path | None:
-    """Find the newest state of which both files can be read.
+    """Find the newest state that can be read, with the weights that belong to it.
 
     Args:
         training_states: Folder of ``ITERATION.state`` files.
@@ -58,9 +60,12 @@ def newest_checkpoint(training_states: str | Path) -> Path | None:
     folder = Path(training_states)
     states = sorted((path for path in folder.glob("*.state") if path.stem.isdigit()), key=lambda path: -int(path.stem))
     for state in states:
+        networks = networks_beside(state, int(state.stem))
         try:
-            load_weights(state)
-            load_weights(network_beside(state, int(state.stem)))
+            if "g" not in networks:
+                raise FileNotFoundError(f"no net_g_{state.stem}.pth belongs to it")
+            for file in (state, *networks.values()):
+                load_weights(file)
         except (ValueError, FileNotFoundError) as error:
             logging.getLogger("msgnn_plugin").warning("Passing over %s: %s", state, error)
             continue

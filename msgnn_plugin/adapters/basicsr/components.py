@@ -24,6 +24,7 @@ LOADER_KEYS: dict[str, Any] = {
 }
 SCHEDULER_KEYS: dict[str, dict[str, Any]] = {
     "MultiStepLR": {"milestones": list[int], "gamma": float, "restarts": list[int], "restart_weights": list[float]},
+    "LinearDecayLR": {"constant": int, "decay": int},
     "CosineAnnealingRestartLR": {"periods": list[int], "restart_weights": list[float], "eta_min": float},
 }
 SCHEDULER_KEYS["MultiStepRestartLR"] = SCHEDULER_KEYS["MultiStepLR"]

@@ -6,6 +6,7 @@ from msgnn_plugin.adapters.basicsr import compat
 from msgnn_plugin.data.paired import PairedExemplarDataset as PairedCore
 from msgnn_plugin.data.rainy import RainyExemplarDataset as RainyCore
 from msgnn_plugin.data.synthetic import SyntheticRainDataset as SyntheticCore
+from msgnn_plugin.data.unpaired import UnpairedRainDataset as UnpairedCore
 
 # A spawned loader worker unpickles the data set first; what it imports next of BasicSR must find the mends in place.
 compat.apply_before_import()
@@ -110,5 +111,41 @@ class RainyExemplarDataset(RainyCore):
             exemplar_path=opt.get("exemplar_path"),
             exemplar_nearest=opt.get("exemplar_nearest", 5),
             exclude=opt.get("exclude", ()),
+            seed=opt.get("seed", 0),
+        )
+
+
+class UnpairedRainDataset(UnpairedCore):
+    """`msgnn_plugin.data.UnpairedRainDataset` built from a section of BasicSR's options, for training.
+
+    Args:
+        opt: The section. ``gt_size`` is the crop's side, the authors' 256 where it is left out.
+    """
+
+    option_keys: dict[str, Any] = {  # noqa: RUF012 - read by the schema, never changed
+        "type": str,
+        "dataroot_lq": str,
+        "dataroot_clean": str,
+        "left": Literal["clean", "rainy"],
+        "use_hflip": bool,
+        "use_rot": bool,
+        "exclude": list[str | int],
+        "exclude_clean": list[str | int],
+    }
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.opt = opt
+        missing = [key for key in ("dataroot_lq", "dataroot_clean") if opt.get(key) is None]
+        if missing:
+            raise ValueError(f"UnpairedRainDataset: `{missing[0]}` must be given, got nothing.")
+        super().__init__(
+            rainy_root=opt["dataroot_lq"],
+            clean_root=opt["dataroot_clean"],
+            left=opt.get("left", "clean"),
+            crop_size=256 if opt.get("gt_size") is None else opt["gt_size"],
+            flip=opt.get("use_hflip", False),
+            rotate=opt.get("use_rot", False),
+            exclude=opt.get("exclude", ()),
+            exclude_clean=opt.get("exclude_clean", ()),
             seed=opt.get("seed", 0),
         )

@@ -43,7 +43,7 @@ def check_rules(opt: dict[str, Any], file: str | Path, is_train: bool) -> None:
     if is_train:
         _check_training(opt, file)
     _check_save_best(opt, file)
-    network = _check_network(opt, file)
+    network = _check_networks(opt, file)
     if is_train:
         _check_bank(opt, file, network)
     _check_tiling(opt, file, network if is_train else None)
@@ -62,7 +62,8 @@ def _check_needed(opt: dict[str, Any], file: str | Path, is_train: bool) -> None
         if not opt.get("network_g"):
             raise ValueError(f"{file}: `network_g` must be given for testing, got nothing.")
         return
-    for key in NEEDED_FOR_TRAINING:
+    more = getattr(registered("model").get(opt["model_type"]), "needed_options", ())
+    for key in (*NEEDED_FOR_TRAINING, *more):
         if _get(opt, key) is None:
             raise ValueError(f"{file}: `{key}` must be given for training, got nothing.")
     if opt.get("val") is not None and "val_freq" not in opt["val"]:
@@ -104,13 +105,20 @@ def _check_save_best(opt: dict[str, Any], file: str | Path) -> None:
         raise ValueError(f"{file}: `val.save_best` must be one of `val.metrics` ({', '.join(metrics)}), got {wanted}.")
 
 
-def _check_network(opt: dict[str, Any], file: str | Path) -> nn.Module:
-    """Build the network once, so that a setting it refuses is told before the experiment's folder is made."""
-    settings = dict(opt["network_g"])
-    try:
-        return registered("arch")[settings.pop("type")](**settings)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{file}: `network_g`: {error}") from error
+def _check_networks(opt: dict[str, Any], file: str | Path) -> nn.Module:
+    """Build each network once, so that a setting it refuses is told before the experiment's folder is made.
+
+    Returns:
+        The one that derains.
+    """
+    networks = {}
+    for key in (key for key in opt if key.startswith("network_")):
+        settings = dict(opt[key])
+        try:
+            networks[key] = registered("arch")[settings.pop("type")](**settings)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{file}: `{key}`: {error}") from error
+    return networks["network_g"]
 
 
 def _check_bank(opt: dict[str, Any], file: str | Path, network: nn.Module) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-DATA_KEYS = ("dataroot", "dataroot_lq", "dataroot_gt", "exemplar_path")
+DATA_KEYS = ("dataroot", "dataroot_lq", "dataroot_gt", "dataroot_clean", "exemplar_path")
 # What a user needs to hear about the sets that the shipped option files name. Links and layouts: datasets/README.md.
 KNOWN_SETS = {
     "rain200h": "Rain200H (1,800 training and 200 test pairs)",

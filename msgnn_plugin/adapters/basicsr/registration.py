@@ -1,4 +1,4 @@
-"""Put our networks, loss, data sets and model into BasicSR's registries."""
+"""Put our networks, losses, data sets and model into BasicSR's registries."""
 
 import importlib
 
@@ -18,15 +18,22 @@ def register_all() -> None:
     losses = importlib.import_module("msgnn_plugin.losses")
     datasets = importlib.import_module("msgnn_plugin.adapters.basicsr.datasets")
     models = importlib.import_module("msgnn_plugin.adapters.basicsr.models")
+    nlcl_model = importlib.import_module("msgnn_plugin.adapters.basicsr.nlcl_model")
     wanted = {
         registry.ARCH_REGISTRY: (archs.MSGNNArch, archs.NLCLGenerator, archs.NLCLDiscriminator, layers.GraphAggregator),
-        registry.LOSS_REGISTRY: (losses.NegSSIMLoss,),
+        registry.LOSS_REGISTRY: (
+            losses.NegSSIMLoss,
+            losses.LocationContrastiveLoss,
+            losses.LayerContrastiveLoss,
+            losses.AsymmetricLayerContrastiveLoss,
+        ),
         registry.DATASET_REGISTRY: (
             datasets.PairedExemplarDataset,
             datasets.RainyExemplarDataset,
             datasets.SyntheticRainDataset,
+            datasets.UnpairedRainDataset,
         ),
-        registry.MODEL_REGISTRY: (models.MSGNNModel,),
+        registry.MODEL_REGISTRY: (models.MSGNNModel, nlcl_model.NLCLModel),
     }
     for target, things in wanted.items():
         for thing in things:

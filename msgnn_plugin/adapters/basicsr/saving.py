@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from basicsr.utils import get_root_logger
+from torch import Tensor, nn
 
 from msgnn_plugin.adapters.basicsr.checkpoints import write_checkpoint
 from msgnn_plugin.archs import load_weights
@@ -12,8 +13,13 @@ from msgnn_plugin.archs import load_weights
 BEST = "net_g_best.pth"
 
 
+def on_cpu(net: nn.Module) -> dict[str, Tensor]:
+    """Return a network's weights on the CPU."""
+    return {name: value.cpu() for name, value in net.state_dict().items()}
+
+
 class SavingMixin:
-    """The part of `MSGNNModel` that writes and resumes.
+    """The part of `DerainingModel` that writes and resumes.
 
     ``self.best`` is the record of the best validation so far, ``{"dataset", "metric", "value", "iter"}`` or empty. It
     lies in every state and inside the best weights themselves, which are the truth where the two differ.
@@ -44,15 +50,16 @@ class SavingMixin:
         if self.opt["rank"] != 0:
             return
         last = current_iter == -1
-        path = Path(self.opt["path"]["models"]) / f"net_g_{'latest' if last else current_iter}.pth"
+        models = Path(self.opt["path"]["models"])
 
         def write() -> None:
-            write_checkpoint(self.weights(), path)
+            for network, content in self.weight_files().items():
+                write_checkpoint(content, models / f"{network}_{'latest' if last else current_iter}.pth")
             if not last:
                 self.epoch, self.saved_iter = epoch, current_iter
                 self.write_state(current_iter)
 
-        self.attempt(write, str(path), last)
+        self.attempt(write, f"the weights of iteration {current_iter} to {models}", last)
 
     def write_state(self, current_iter: int) -> None:
         """Write the training state of an iteration whose weights are on disk already."""
@@ -66,15 +73,24 @@ class SavingMixin:
             "best": self.best,
             "best_metric_results": getattr(self, "best_metric_results", {}),
             "validated_iter": self.validated_iter,
+            **self.more_state(),
         }
         write_checkpoint(state, Path(self.opt["path"]["training_states"]) / f"{current_iter}.state")
 
+    def weight_files(self) -> dict[str, dict[str, Any]]:
+        """Return what each file of weights holds, by its name without iteration; a state needs them all."""
+        return {"net_g": self.weights()}
+
+    def more_state(self) -> dict[str, Any]:
+        """Return what a model of another kind keeps in its states besides; it reads it in `resume_training`."""
+        return {}
+
     def weights(self) -> dict[str, Any]:
-        """Return the networks under BasicSR's keys, on the CPU."""
+        """Return the deraining network under BasicSR's keys, on the CPU."""
         nets = {"params": self.get_bare_model(self.net_g)}
         if hasattr(self, "net_g_ema"):
             nets["params_ema"] = self.net_g_ema
-        return {key: {name: value.cpu() for name, value in net.state_dict().items()} for key, net in nets.items()}
+        return {key: on_cpu(net) for key, net in nets.items()}
 
     def save_best(self, dataset: str, means: dict[str, float], current_iter: int) -> None:
         """Keep the weights if this validation is the best one so far."""

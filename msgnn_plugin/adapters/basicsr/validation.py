@@ -14,7 +14,7 @@ from msgnn_plugin.data.exemplar_bank import ExemplarBank
 
 
 class ValidationMixin:
-    """The part of `MSGNNModel` that measures. The first process does it while the others wait."""
+    """The part of `DerainingModel` that measures. The first process does it while the others wait."""
 
     def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
         """Validate on the first process and let the others wait for it."""

@@ -13,7 +13,10 @@ from msgnn_plugin.adapters.basicsr.ablation.settings import decisive_settings, d
 from msgnn_plugin.adapters.basicsr.components import registered
 
 # Told as a factor, not among the other differences.
-_SCHEDULE = ("train.total_iter", "train.scheduler.milestones")
+_SCHEDULE = (
+    *("train.total_iter", "train.scheduler.milestones"),
+    *("train.scheduler.constant", "train.scheduler.decay"),
+)
 # BasicSR writes the number of training pictures into its log alone.
 _TRAIN_PAIRS = re.compile(r"Number of train images: (\d+)")
 

@@ -16,6 +16,7 @@ from msgnn_plugin.adapters.basicsr.options import plan_options
 # What is counted in iterations. `logger.print_freq` stays: a short run wants no more lines.
 SCHEDULE = (
     *("train.total_iter", "train.warmup_iter", "train.scheduler.milestones", "train.scheduler.periods"),
+    *("train.scheduler.constant", "train.scheduler.decay"),
     *("train.scheduler.restarts", "val.val_freq", "logger.save_checkpoint_freq"),
 )
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from msgnn_plugin.adapters.basicsr.checkpoints import network_beside, newest_checkpoint, remove_leftovers
+from msgnn_plugin.adapters.basicsr.checkpoints import networks_beside, newest_checkpoint, remove_leftovers
 from msgnn_plugin.adapters.basicsr.compat.inspection import source_contains
 from msgnn_plugin.archs import load_weights
 
@@ -28,7 +28,7 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
     """Find and read the state to go on from, and write into ``opt`` what depends on it.
 
     Args:
-        opt: The parsed options. ``path.resume_state`` and ``path.pretrain_network_g`` are set, and
+        opt: The parsed options. ``path.resume_state`` and ``path.pretrain_network_*`` are set, and
             ``datasets.train.start_iteration``, which the sampler reads.
 
     Returns:
@@ -45,9 +45,8 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
         raise ValueError(f"{path}: not a training state of BasicSR.")
     opt["path"]["resume_state"] = str(path)
     importlib.import_module("basicsr.train").check_resume(opt, state["iter"])
-    network = network_beside(path, state["iter"])
-    if network.is_file():
-        opt["path"]["pretrain_network_g"] = str(network)
+    for label, network in networks_beside(path, state["iter"]).items():
+        opt["path"][f"pretrain_network_{label}"] = str(network)
     opt["datasets"]["train"]["start_iteration"] = state["iter"]
     # BasicSR makes the folders only when it starts anew; a state of another experiment may be the first one here.
     for key in ("experiments_root", "models", "training_states", "log", "visualization"):
