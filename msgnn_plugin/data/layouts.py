@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from msgnn_plugin.data.distilled import SUFFIX, read_kept
 from msgnn_plugin.data.images import list_images, natural_key
 from msgnn_plugin.data.lmdb_store import is_store, open_store
 from msgnn_plugin.data.pairs import Pair, Picture, as_stems, pair_by_name, pair_halves, pair_pictures
@@ -45,10 +46,11 @@ def find_pairs(
 
     Recognised: two folders side by side under any of the usual names; ``norain-N`` and ``rain-N`` in one folder, or
     the rainy ones in a folder below; files that hold a pair as two halves; a list of pairs; the folder that
-    `basicsr data prepare` writes. ``root`` may lie above the pictures as long as it holds one set only.
+    `basicsr data prepare` writes. ``root`` may lie above the pictures as long as it holds one set only. It may also be
+    the manifest (`.parquet`) that `basicsr distill` writes: then the pairs are those it keeps.
 
     Args:
-        root: Folder of the set.
+        root: Folder of the set, or manifest.
         rainy_root: Folder or LMDB of the rainy pictures, together with ``clean_root`` instead of ``root``.
         clean_root: Folder or LMDB of the clean pictures.
         left: Which half of a one-file pair is the left one, "clean" or "rainy".
@@ -71,6 +73,8 @@ def find_pairs(
         )
     if root is None:
         pairs = _pairs_of_two_folders(Path(rainy_root), Path(clean_root), names)
+    elif Path(root).suffix == SUFFIX and Path(root).is_file():
+        pairs = read_kept(root, names)
     else:
         pairs = _survey_below(_existing(Path(root), "root"), left, names, None).pairs
     if not pairs:

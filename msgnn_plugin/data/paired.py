@@ -23,7 +23,8 @@ class PairedExemplarDataset(Dataset):
     the sample number is the index.
 
     Args:
-        root: Folder of the set in any published layout, or as `basicsr data prepare` writes it (see ``find_pairs``).
+        root: Folder of the set in any published layout, or as `basicsr data prepare` writes it, or the manifest that
+            `basicsr distill` writes (see ``find_pairs``).
         rainy_root: Folder or LMDB of the rainy pictures, together with ``clean_root`` instead of ``root``.
         clean_root: Folder or LMDB of the clean pictures.
         left: Which half of a one-file pair is the left one, "clean" (Rain800) or "rainy" (Rain1200).

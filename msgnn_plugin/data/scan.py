@@ -16,6 +16,9 @@ from msgnn_plugin.data.parts import Single, edge_energy
 from msgnn_plugin.data.reading import PictureReader, describe
 
 LAYER_SIDE = 64
+# Rain layers of one pair saved anew as JPEG of quality 50 and up, at another size too, agree by 0.97 and more
+# (Rain100H, Rain100L), those of one background under two rains by less than 0.4 (Rain800).
+SAME_RAIN = 0.9
 _SKEW_WEIGHT = 0.6
 # Mean difference of the sides, in 8-bit levels, below which neither is the rainy one: the lightest of the pairs at hand
 # (Rain100L) differs by 1.6, one picture on both sides of a JPEG by 0.02.
@@ -72,6 +75,12 @@ def scan_entries(entries: Sequence[Pair | Single], on_done: Callable[[int], None
             scans.append(scan)
             on_done(1)
     return scans
+
+
+def rain_agreement(one: NDArray, two: NDArray) -> float:
+    """Return the concordance of two rain layers: 1 for equal ones, less where pattern or strength differ."""
+    one, two = one.astype(np.float32), two.astype(np.float32)
+    return float(2 * (one * two).sum() / max(float((one * one).sum() + (two * two).sum()), 1e-6))
 
 
 def _scan(reader: PictureReader, entry: Pair | Single) -> Scan:

@@ -13,7 +13,7 @@ import numpy as np
 from msgnn_plugin.data.manifests import Manifest
 from msgnn_plugin.data.overlap import Overlap, find_overlaps
 from msgnn_plugin.data.parts import Part, find_parts, guess_entries
-from msgnn_plugin.data.scan import Scan, scan_entries
+from msgnn_plugin.data.scan import SAME_RAIN, Scan, rain_agreement, scan_entries
 
 # A chance below this counts as certain.
 _CERTAIN = 1e-3
@@ -21,9 +21,6 @@ _CERTAIN = 1e-3
 # pairs (Rain800, Rain100H, Rain100L, Rain200H, Rain1400) none lies below the first and 2 below the second; were they
 # swapped, 87 and 98 % of Rain800's would, and 99 and 100 % of the others'.
 _SWAPPED, _MAYBE_SWAPPED = -0.55, -0.2
-# Rain layers of one pair saved anew as JPEG of quality 50 and up, at another size too, agree by 0.97 and more
-# (Rain100H, Rain100L), those of one background under two rains by less than 0.4 (Rain800).
-_SAME_RAIN = 0.9
 # Rainy pictures of one background that are compared with each other.
 _MOST_OF_A_BACKGROUND = 20
 
@@ -261,7 +258,7 @@ def _drop_exact_repeats(scans: list[Scan]) -> tuple[list[tuple[str, str, str]], 
 
 def _sort_repeat(one: Scan, two: Scan, repeats: list[tuple[str, str, str]], shared: list[tuple[str, str]]) -> None:
     """Tell two pairs of one background apart: the same rain, or another."""
-    if one.layer is not None and _agreement(one.layer, two.layer) > _SAME_RAIN:
+    if one.layer is not None and rain_agreement(one.layer, two.layer) > SAME_RAIN:
         repeats.append((one.name, two.name, "saved anew"))
     else:
         shared.append((one.name, two.name))
@@ -326,9 +323,3 @@ def _by_digest(scans: list[Scan]) -> dict[bytes, list[Scan]]:
 def _thumbnails(groups: list[list[Scan]]) -> np.ndarray:
     """Return the thumbnail of each background, shape (n, 64, 64)."""
     return np.array([group[0].thumbnail for group in groups])
-
-
-def _agreement(one: np.ndarray, two: np.ndarray) -> float:
-    """Return the concordance of two rain layers: 1 for equal ones, less where pattern or strength differ."""
-    one, two = one.astype(np.float32), two.astype(np.float32)
-    return float(2 * (one * two).sum() / max(float((one * one).sum() + (two * two).sum()), 1e-6))

@@ -1,0 +1,1 @@
+"""Distillation of training pairs: which labelled pairs look like real rain and are whole."""
