@@ -29,7 +29,7 @@ Network = Callable[[torch.Tensor], torch.Tensor]
 
 def derain(network: Network, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the derained picture, RGB uint8 (H, W, 3), rounded."""
-    image = torch.from_numpy(picture).permute(2, 0, 1)[None] / 255
+    image = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None] / 255
     with torch.no_grad():
         derained = network(image)[0].clamp(0, 1)
     return (derained * 255).round().byte().permute(1, 2, 0).numpy()
