@@ -14,5 +14,5 @@ optim_wrapper = dict(optimizer=dict(lr=1e-3))  # a short schedule wants larger s
 
 # x0.1 after 3/5 and 4/5, as in the full schedule.
 train_cfg = dict(max_iters=1000, val_interval=1000)
-param_scheduler = dict(milestones=[600, 800])
+param_scheduler = dict(milestones=[600, 800], end=1000)
 default_hooks = dict(logger=dict(interval=50), checkpoint=dict(interval=250))

@@ -1,10 +1,13 @@
 """Train and test as a config of mmengine says, in its own Runner, and carry weights between the toolboxes."""
 
+import ast
+import contextlib
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import Tensor
@@ -15,6 +18,8 @@ from msgnn_plugin.archs.state_dict import unwrap
 from msgnn_plugin.data.atomic import atomic_path
 
 GENERATOR = "generator."
+UNKNOWN_TYPE = re.compile(r"(\S+) is not in the \S+::(.+) registry")
+WORDS = {"true": True, "false": False, "none": None, "null": None}
 
 
 def train(
@@ -24,7 +29,7 @@ def train(
 
     Args:
         config: A config of mmengine; as a Python file it is run.
-        settings: "KEY=VALUE" with dotted keys, put over the config; values are YAML.
+        settings: "KEY=VALUE" with dotted keys, put over the config; values are Python's literals or plain text.
         work_dir: Where checkpoints and logs go instead of the config's place.
         resume: Whether to go on from the newest checkpoint there; without one, training starts anew.
         weights: Weights of the network to start from, of any toolbox.
@@ -35,7 +40,8 @@ def train(
     runner = build_runner(config, settings, work_dir, resume)
     if weights is not None:
         load_generator(runner.model, weights)
-    runner.train()
+    with _told(config):
+        runner.train()
 
 
 def test(config: str, weights: str, *, settings: list[str], work_dir: str | None) -> dict[str, float]:
@@ -46,7 +52,8 @@ def test(config: str, weights: str, *, settings: list[str], work_dir: str | None
     """
     runner = build_runner(config, settings, work_dir, resume=False)
     load_generator(runner.model, weights)
-    return runner.test()
+    with _told(config):
+        return runner.test()
 
 
 def export_weights(checkpoint: str, output: str) -> None:
@@ -68,15 +75,35 @@ def build_runner(config: str, settings: list[str], work_dir: str | None, resume:
         raise FileNotFoundError(f"mmengine: CONFIG must be a file, got {config!r}, which is none.")
     try:
         content = Config.fromfile(config)
-        content.merge_from_dict(dict(_setting(text) for text in settings))
-        if work_dir is not None:
-            content.work_dir = work_dir
-        if resume:
-            content.resume = True
+    except (SyntaxError, NameError, KeyError, AttributeError) as error:
+        raise ValueError(f"{config}: must be a config of mmengine, got {type(error).__name__}: {error}.") from error
+    content.merge_from_dict(dict(_setting(text) for text in settings))
+    if work_dir is not None:
+        content.work_dir = work_dir
+    if resume:
+        content.resume = True
+    missing = next((name for name in ("model", "work_dir") if name not in content), None)
+    if missing is not None:
+        raise ValueError(f"{config}: `{missing}` must be given, got nothing.")
+    with _told(config):
         return Runner.from_cfg(content)
-    except (KeyError, AssertionError, SyntaxError, AttributeError) as error:
-        # What mmengine raises for a name it does not know, a missing section and the like.
-        raise ValueError(f"{config}: {' '.join(str(error.args[0] if error.args else error).split())}") from error
+
+
+@contextlib.contextmanager
+def _told(config: str) -> Iterator[None]:
+    """Turn what mmengine raises for an unusable config into one sentence."""
+    try:
+        yield
+    except AssertionError as error:
+        raise ValueError(f"{config}: {' '.join(str(error).split())}") from error
+    except KeyError as error:
+        unknown = UNKNOWN_TYPE.match(str(error.args[0])) if error.args else None
+        if unknown is None:
+            raise
+        raise ValueError(
+            f"{config}: `type` of a {unknown[2]} must be a registered name, got {unknown[1]!r}; look at its spelling, "
+            "or import its module in `custom_imports`."
+        ) from error
 
 
 def load_generator(model: torch.nn.Module, path: str) -> None:
@@ -105,6 +132,6 @@ def _setting(text: str) -> tuple[str, Any]:
     if not key or not equals:
         raise ValueError(f"mmengine: `--cfg-options` must be KEY=VALUE, got {text!r}.")
     try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ValueError(f"mmengine: `--cfg-options` must have values in YAML, got {text!r}.") from error
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, WORDS.get(value.lower(), value)
