@@ -1,5 +1,6 @@
 """A training by mmengine small enough for tests: the shipped small config, with a tiny network on made-up pictures."""
 
+import secrets
 from pathlib import Path
 
 import cv2
@@ -59,7 +60,9 @@ def make_rain800(folder: Path, count: int = 3) -> None:
 
 
 def train(config: Path, work_dir: Path, *settings: str, resume: bool = False) -> None:
-    pipelines.train(str(config), settings=list(settings), work_dir=str(work_dir), resume=resume)
+    # mmengine names a run by the second it began in, and runs of one name share their records.
+    settings = [f"experiment_name=run_{secrets.token_hex(4)}", *settings]
+    pipelines.train(str(config), settings=settings, work_dir=str(work_dir), resume=resume)
 
 
 def read(path: Path) -> dict:

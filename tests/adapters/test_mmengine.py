@@ -1,6 +1,7 @@
 """mmengine's Runner with everything of ours in it: trains, measures, resumes, and takes MMagic's configs."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_trains_validates_and_keeps_the_best(project, tmp_path):
     assert rates == pytest.approx([1e-3] * 5 + [1e-4] * 3)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_killed_run_resumes_bit_identically(project, tmp_path, workers, monkeypatch):
     loader = [f"train_dataloader.num_workers={workers}", f"train_dataloader.persistent_workers={workers > 0}"]
     averaged = "{'type': 'EMAHook', 'momentum': 0.5}"
@@ -324,7 +325,7 @@ def test_scales_and_unscales_by_channel():
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(project, tmp_path):
     with pytest.raises(RuntimeError, match="`loss_0_NegSSIMLoss` must be finite, got nan; stopped before the update"):
-        train(project, tmp_path / "run", "optim_wrapper.optimizer.lr=1e38")
+        train(project, tmp_path / "run", "optim_wrapper.optimizer.lr=1e20")
 
 
 BAD = {
@@ -352,11 +353,7 @@ def test_a_bad_config_is_told_in_one_sentence(project, tmp_path, capsys, setting
     assert main(arguments) == 2
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("basicsr")]
     assert len(told) == 1
-    pytest.importorskip("re")
-    assert told[0].startswith("basicsr mmengine: error: ")
-    import re
-
-    assert re.search(BAD[setting], told[0])
+    assert re.match(f"basicsr mmengine: error: .*{BAD[setting]}", told[0])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ randomness = dict(seed=0)
 
 custom_hooks = [dict(type="ExactResumeHook")]
 default_hooks = dict(
-    logger=dict(type="LoggerHook", interval=100),
+    logger=dict(type="LoggerHook", interval=100, log_metric_by_epoch=False),
     checkpoint=dict(
         type="CheckpointHook", by_epoch=False, interval=5000, max_keep_ckpts=3, save_best="PSNR", rule="greater"
     ),
