@@ -10,7 +10,7 @@ import torch
 import yaml
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
-from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS, DefaultScope
+from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS, DefaultScope, Registry
 
 import msgnn_plugin.adapters.mmengine.sampler as sampler_module
 from msgnn_plugin.adapters.basicsr import register
@@ -241,6 +241,7 @@ MMAGIC_STYLE = {
 
 @pytest.mark.parametrize("scope", ["mmagic", "mmengine"])
 def test_an_mmagic_config_switches_by_type_alone(scope):
+    torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope(scope):
         model = MODELS.build({**MMAGIC_STYLE, "type": "MSGNNModel"})
     assert isinstance(model.generator, MSGNNArch)
@@ -271,6 +272,26 @@ def check_modes(model):
         torch.testing.assert_close(sample.output.pred_img, expected[number].detach().clamp(0, 1) * 255)
         torch.testing.assert_close(sample.input, rainy[number].float())
         assert torch.equal(sample.gt_img, clean[number])
+
+
+def test_parts_are_sought_in_the_configs_own_scope_first():
+    class L1Loss(torch.nn.Module):
+        """Stands for the one of MMagic, whose registry is a child of mmengine's."""
+
+        def __init__(self, loss_weight, reduction):
+            super().__init__()
+
+    child = Registry("model", parent=MODELS, scope="child_of_tests")
+    child.register_module(module=L1Loss)
+    child.register_module(name="DataPreprocessor", module=torch.nn.Identity)
+    config = {key: value for key, value in MMAGIC_STYLE.items() if key != "data_preprocessor"}
+    try:
+        with DefaultScope.overwrite_default_scope("child_of_tests"):
+            model = MODELS.build({**config, "type": "MSGNNModel"})
+    finally:
+        MODELS._children.pop("child_of_tests")
+    assert isinstance(model.pixel_loss[0], L1Loss)
+    assert isinstance(model.data_preprocessor, MODELS.get("DataPreprocessor"))
 
 
 def test_takes_the_stacked_sample_that_mmagic_makes():
@@ -309,8 +330,8 @@ def test_the_exemplar_reaches_the_network_and_sizes_may_differ():
         (prediction,) = model.val_step(sample)
         expected = model.generator(rainy[None], exemplar[None])[0].clamp(0, 1) * 255
         alone = model.generator(rainy[None])[0].clamp(0, 1) * 255
-    torch.testing.assert_close(prediction.output.pred_img, expected, atol=1e-2, rtol=0)
-    assert (prediction.output.pred_img - alone).abs().max() > 1e-1
+    torch.testing.assert_close(prediction.output.pred_img, expected, atol=1e-3, rtol=0)
+    assert (prediction.output.pred_img - alone).abs().max() > 1e-2
     assert prediction.lq_path == "1.png"
 
 
@@ -339,6 +360,7 @@ BAD = {
     "train_dataloader.dataset.root=nowhere": "`root` must be a folder of image pairs, got nowhere",
     "train_dataloader.dataset.crop_size=99": "must be at least crop_size = 99 pixels a side, got 24x24",
     "train_dataloader.sampler.type=InfiniteSampler": "`train_dataloader.sampler.type` must be SampleNumberSampler",
+    "randomness.diff_rank_seed=True": "`randomness.diff_rank_seed` must be False, got True",
     "train_cfg.max_iter=5": "unexpected keyword argument 'max_iter'",
     "custom_hooks=[{'type': 'Foo'}]": "`type` of a hook must be a registered name, got 'Foo'",
     "val_evaluator=[{'type': 'PSNR', 'convert_to': 'y'}]": "PSNR: `convert_to` must be 'Y' or None, got 'y'",

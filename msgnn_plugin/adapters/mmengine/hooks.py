@@ -19,7 +19,7 @@ class ExactResumeHook(Hook):
     what a network draws (dropout of third parties) is made to depend on (seed, iteration, rank) alone.
 
     Raises:
-        ValueError: When training starts, if the loop or the sampler of the config is another one.
+        ValueError: When training starts, if the config's loop, sampler or seeding rules it out.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -31,12 +31,16 @@ class ExactResumeHook(Hook):
         ):
             if not isinstance(thing, wanted):
                 raise ValueError(f"ExactResumeHook: `{key}` must be {wanted.__name__}, got {type(thing).__name__}.")
+        if runner.cfg.get("randomness", {}).get("diff_rank_seed", False):
+            raise ValueError(
+                "ExactResumeHook: `randomness.diff_rank_seed` must be False, got True; processes draw differently "
+                "without it."
+            )
         if runner.iter == 0:
             return
         sampler: SampleNumberSampler = loop.dataloader.sampler
-        if not runner._randomness_cfg.get("diff_rank_seed", False):
-            # A config without a seed has drawn one; the checkpoint holds the first run's.
-            sampler.seed = runner.seed
+        # A config without a seed has drawn one; the checkpoint holds the first run's.
+        sampler.seed = runner.seed
         sampler.start = runner.iter * loop.dataloader.batch_size * get_world_size()
         loop.dataloader_iterator = _Resumed(loop.dataloader, runner.iter)
 

@@ -9,6 +9,8 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from msgnn_plugin.adapters.mmengine.preprocessor import DataPreprocessor
+
 
 class MSGNNModel(BaseModel):
     """Train and test a network by pairs, with an exemplar where it takes one.
@@ -37,7 +39,8 @@ class MSGNNModel(BaseModel):
         init_cfg: dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | nn.Module | None = None,
     ) -> None:
-        preprocessor = {"type": "DataPreprocessor"} if data_preprocessor is None else data_preprocessor
+        # Built by its class: in MMagic's scope the name would be MMagic's, whose defaults bring pictures to [-1, 1].
+        preprocessor = DataPreprocessor() if data_preprocessor is None else data_preprocessor
         if not isinstance(preprocessor, nn.Module):
             preprocessor = _build("data_preprocessor", preprocessor)
         super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
@@ -112,13 +115,15 @@ def _build(field: str, config: dict[str, Any]) -> nn.Module:
     if not isinstance(config, dict) or "type" not in config:
         raise ValueError(f"MSGNNModel: `{field}` must be a dictionary with a `type`, got {config!r}.")
     name = config["type"]
-    if isinstance(name, str) and MODELS.get(name) is None:
+    try:
+        return MODELS.build(config)
+    except KeyError as error:
+        if f"{name} is not in the" not in str(error):
+            raise
         raise ValueError(
             f"MSGNNModel: `{field}.type` must be a registered name, got {name!r}; look at its spelling, or import its "
             "module in `custom_imports`."
-        )
-    try:
-        return MODELS.build(config)
+        ) from error
     except TypeError as error:
         raise ValueError(f"MSGNNModel: `{field}` does not fit {name}: {error}.") from error
 
