@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
@@ -112,8 +113,9 @@ def load_generator(model: torch.nn.Module, path: str) -> None:
     Raises:
         ValueError: If they do not fit.
     """
+    network = (model.module if is_model_wrapper(model) else model).generator
     try:
-        model.generator.load_state_dict(read_generator(path))
+        network.load_state_dict(read_generator(path))
     except RuntimeError as error:
         first_lines = " ".join(str(error).split("\n\t")[:2]).strip()
         raise ValueError(f"{path}: the weights do not fit `model.generator`: {first_lines}") from error
