@@ -1,5 +1,7 @@
 """LPIPS, MUSIQ and the other metrics of pyiqa (IQA-PyTorch), where it is installed: the extra ``[iqa]``."""
 
+from difflib import get_close_matches
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -38,12 +40,15 @@ class PyiqaMetric:
             ) from None
         known = [model for model in pyiqa.list_models() if not any(word in model for word in _OF_SETS)]
         if name not in known:
-            raise ValueError(f"metrics: `{name}` must be niqe or a metric of pyiqa for single pictures: {known}.")
+            alike = ", ".join(get_close_matches(name.lower(), known)) or "basicsr metrics --help"
+            raise ValueError(
+                f"metrics: `{name}` must be niqe or one of pyiqa's {len(known)} for single pictures; see {alike}."
+            )
         try:
             self._metric = pyiqa.create_metric(name)
         except Exception as error:  # Downloads, archives and networks raise nearly any type.
             raise RuntimeError(
-                f"metrics: `{name}` must have its weights, which pyiqa fetches at the first use, got: {error}."
+                f"metrics: pyiqa must be able to build `{name}`, whose weights it fetches at first use, got: {error}"
             ) from error
         self.name = name
         self.needs_clean = self._metric.metric_mode == "FR"
@@ -64,7 +69,7 @@ class PyiqaMetric:
         try:
             return float(self._metric(*map(_to_tensor, pictures)))
         except Exception as error:  # pyiqa asserts where others raise.
-            raise RuntimeError(f"metrics: `{self.name}` must be able to measure the picture, got: {error}.") from error
+            raise RuntimeError(f"metrics: `{self.name}` must be able to measure the picture, got: {error}") from error
 
 
 def _to_tensor(picture: NDArray[np.float32]) -> Tensor:
