@@ -35,20 +35,22 @@ class PyiqaMetric:
             import pyiqa
         except ImportError as error:
             raise ImportError(
-                f"metrics: `{name}` must have pyiqa, got none ({error}): niqe is the one that works without; "
+                f"metrics: {name!r} must find pyiqa, got none ({error}); niqe is the metric that needs none, else "
                 'pip install "msgnn_plugin[iqa]", whose licences (PolyForm Noncommercial, S-Lab) forbid commercial use.'
             ) from None
         known = [model for model in pyiqa.list_models() if not any(word in model for word in _OF_SETS)]
         if name not in known:
-            alike = ", ".join(get_close_matches(name.lower(), known)) or "basicsr metrics --help"
+            alike = get_close_matches(name.lower(), known)
+            remedy = f"did you mean {' or '.join(alike)}?" if alike else "pyiqa.list_models() names them."
             raise ValueError(
-                f"metrics: `{name}` must be niqe or one of pyiqa's {len(known)} for single pictures; see {alike}."
+                f"metrics: `--metric` must be niqe or one of pyiqa's {len(known)} for single pictures, got {name!r}; "
+                + remedy
             )
         try:
             self._metric = pyiqa.create_metric(name)
         except Exception as error:  # Downloads, archives and networks raise nearly any type.
             raise RuntimeError(
-                f"metrics: pyiqa must be able to build `{name}`, whose weights it fetches at first use, got: {error}"
+                f"metrics: pyiqa must be able to build {name!r}, whose weights it fetches at first use, got: {error}"
             ) from error
         self.name = name
         self.needs_clean = self._metric.metric_mode == "FR"
@@ -69,7 +71,7 @@ class PyiqaMetric:
         try:
             return float(self._metric(*map(_to_tensor, pictures)))
         except Exception as error:  # pyiqa asserts where others raise.
-            raise RuntimeError(f"metrics: `{self.name}` must be able to measure the picture, got: {error}") from error
+            raise RuntimeError(f"metrics: {self.name!r} must be able to measure the picture, got: {error}") from error
 
 
 def _to_tensor(picture: NDArray[np.float32]) -> Tensor:
