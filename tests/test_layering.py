@@ -26,7 +26,7 @@ ALLOWED = {
     "adapters": {"adapters", "archs", "layers", "losses", "metrics", "data", "ops", "tiling"},
     "cli": {
         *("__init__", "_extension", "cli", "adapters", "archs", "layers", "losses", "data", "ops"),
-        *("curation", "restoration", "tiling"),
+        *("curation", "metrics", "restoration", "tiling"),
     },
 }
 # Names that the package offers beside its folders.
