@@ -26,12 +26,12 @@ ALLOWED = {
     "adapters": {"adapters", "archs", "layers", "losses", "metrics", "data", "ops", "tiling"},
     "cli": {
         *("__init__", "_extension", "cli", "adapters", "archs", "layers", "losses", "data", "ops"),
-        *("curation", "restoration", "tiling"),
+        *("curation", "metrics", "restoration", "tiling"),
     },
 }
 # Names that the package offers beside its folders.
 HOMES = {"MSGNNArch": "archs", "__version__": "__init__"}
-TOOLBOXES = {"basicsr", "mmengine", "mmcv", "mmagic", "spandrel"}
+TOOLBOXES = {"basicsr", "mmengine", "mmcv", "mmagic", "spandrel", "comfy"}
 # What the networks may import: `import msgnn_plugin` needs torch alone.
 TORCH_ONLY = ("ops", "layers", "archs", "losses", "memory", "tiling")
 SOURCES = sorted(PACKAGE.rglob("*.py"))

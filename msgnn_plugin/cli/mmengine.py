@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     test.add_argument("--weights", metavar="FILE", required=True, help="weights to measure, of any toolbox")
     weights = actions.add_parser("weights", help="take the network out of a checkpoint, for every other program")
     weights.add_argument("checkpoint", metavar="CHECKPOINT")
-    weights.add_argument("-o", "--output", metavar="FILE", required=True, help="weights to write (.pth)")
+    weights.add_argument("-o", "--output", metavar="FILE", required=True, help="weights to write, .pth or .safetensors")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -218,14 +218,33 @@ def test_metrics_are_basicsrs(make_pair, border, luma):
 def test_metrics_of_odd_pictures():
     picture = torch.full((3, 8, 8), 7.0)
     psnr, ssim = METRICS.build({"type": "PSNR"}), METRICS.build({"type": "SSIM"})
-    psnr.process(None, [{"gt_img": picture, "output": {"pred_img": picture}}])
+    same = {"gt_img": picture, "output": {"pred_img": picture}}
+    psnr.process(None, [same])
     assert psnr.compute_metrics(psnr.results) == {"PSNR": float("inf")}
-    with pytest.raises(ValueError, match=r"pictures must be at least 11 pixels a side, got \(8, 8\)"):
-        ssim.process(None, [{"gt_img": picture, "output": {"pred_img": picture}}])
+    # Its window does not fit into the first one; the second one alone counts.
+    ssim.process(None, [same])
+    assert np.isnan(ssim.compute_metrics(ssim.results)["SSIM"])
+    large = torch.rand(3, 20, 20) * 255
+    ssim.process(None, [{"gt_img": large, "output": {"pred_img": large}}])
+    assert ssim.compute_metrics(ssim.results)["SSIM"] == pytest.approx(1)
     with pytest.raises(ValueError, match=r"`gt_img` must have the shape \(8, 8, 3\), got \(8, 7, 3\)"):
         psnr.process(None, [{"gt_img": picture[:, :, 1:], "output": {"pred_img": picture}}])
     with pytest.raises(ValueError, match="`gt_img` must be in every sample to measure by"):
         psnr.process(None, [{"output": {"pred_img": picture}}])
+    with pytest.raises(ValueError, match="`crop_border` must leave some of every picture, got 4"):
+        METRICS.build({"type": "PSNR", "crop_border": 4}).process(None, [same])
+
+
+def test_the_matlab_luma_is_rounded():
+    # Y of (255, 255, 255) is 235, that of (1, 0, 0) is 16.257, rounded 16.
+    clean, derained = torch.zeros(3, 4, 4), torch.zeros(3, 4, 4)
+    derained[0] = 1
+    values = {}
+    for convert_to in ("Y", "Y-matlab"):
+        metric = METRICS.build({"type": "PSNR", "convert_to": convert_to})
+        metric.process(None, [{"gt_img": clean, "output": {"pred_img": derained}}])
+        values[convert_to] = metric.results[0]
+    assert values == {"Y": pytest.approx(20 * np.log10(255 / 0.256788), abs=1e-3), "Y-matlab": float("inf")}
 
 
 # The model section of a config for MMagic's BaseEditModel, all of its keywords given.
@@ -363,7 +382,7 @@ BAD = {
     "randomness.diff_rank_seed=True": "`randomness.diff_rank_seed` must be False, got True",
     "train_cfg.max_iter=5": "unexpected keyword argument 'max_iter'",
     "custom_hooks=[{'type': 'Foo'}]": "`type` of a hook must be a registered name, got 'Foo'",
-    "val_evaluator=[{'type': 'PSNR', 'convert_to': 'y'}]": "PSNR: `convert_to` must be 'Y' or None, got 'y'",
+    "val_evaluator=[{'type': 'PSNR', 'convert_to': 'y'}]": "`convert_to` must be 'Y', 'Y-matlab' or None, got 'y'",
     "val_evaluator=[{'type': 'SSIM', 'crop_border': -1}]": "SSIM: `crop_border` must be at least 0, got -1",
     "=3": "`--cfg-options` must be KEY=VALUE, got '=3'",
 }
@@ -416,6 +435,10 @@ def test_weights_travel_between_the_toolboxes(project, tmp_path, capsys):
     arguments = ["mmengine", "test", str(project), "--weights", str(output), "--work-dir", str(tmp_path / "run")]
     assert main(arguments) == 2
     assert "the weights do not fit `model.generator`: " in capsys.readouterr().err
+    assert main(["mmengine", "weights", str(checkpoint), "-o", str(tmp_path / "weights.safetensors")]) == 0
+    assert_same(pipelines.read_generator(str(tmp_path / "weights.safetensors")), plain["params"])
+    assert main(["mmengine", "weights", str(checkpoint), "-o", str(tmp_path / "weights.txt")]) == 2
+    assert "must end in .pth or .safetensors, got" in capsys.readouterr().err
     torch.save({"params": torch.nn.Linear(2, 2).state_dict()}, output)
     assert main(["mmengine", "weights", str(output), "-o", str(tmp_path / "none.pth")]) == 2
     assert "`state_dict` must hold weights of MSGNN" in capsys.readouterr().err

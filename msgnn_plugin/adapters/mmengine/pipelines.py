@@ -13,10 +13,10 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
+from msgnn_plugin.adapters.basicsr.checkpoints import write_weights
 from msgnn_plugin.adapters.mmengine.compat.checkpoint_loading import load_from_local
 from msgnn_plugin.archs import from_state_dict, load_weights
 from msgnn_plugin.archs.state_dict import unwrap
-from msgnn_plugin.data.atomic import atomic_path
 
 GENERATOR = "generator."
 UNKNOWN_TYPE = re.compile(r"(\S+) is not in the \S+::(.+) registry")
@@ -58,16 +58,21 @@ def test(config: str, weights: str, *, settings: list[str], work_dir: str | None
 
 
 def export_weights(checkpoint: str, output: str) -> None:
-    """Write the network of a checkpoint as BasicSR keeps weights, for `basicsr restore` and any other program.
+    """Write the network of a checkpoint by itself, for `basicsr restore` and any other program.
+
+    Args:
+        checkpoint: Of mmengine or MMagic.
+        output: A name in .pth (as BasicSR keeps weights) or .safetensors.
 
     Raises:
-        ValueError: If it holds no network of ours.
+        ValueError: If it holds no network of ours, or the output's name is another.
         OSError: If the output cannot be written.
     """
+    if not output.endswith((".pth", ".safetensors")):
+        raise ValueError(f"mmengine: `--output` must end in .pth or .safetensors, got {output!r}.")
     weights = read_generator(checkpoint)
     from_state_dict(weights)
-    with atomic_path(output) as temporary:
-        torch.save({"params": weights}, temporary)
+    write_weights(weights, output)
 
 
 def build_runner(config: str, settings: list[str], work_dir: str | None, resume: bool) -> Runner:
