@@ -127,7 +127,7 @@ def test_two_hundred_iterations_on_rain800_resume_bit_identically(shared, tmp_pa
 _base_ = {str(CONFIGS / "train_msgnn_rain800_cpu.py")!r}
 model = dict(generator=dict({", ".join(f"{name}={value!r}" for name, value in NETWORK.items())}))
 train_dataloader = dict(
-    batch_size=2, dataset=dict(root={str(shared / "data/rain800/train")!r}, crop_size=24)
+    batch_size=1, dataset=dict(root={str(shared / "data/rain800/train")!r}, crop_size=24)
 )
 train_cfg = dict(max_iters=200, val_interval=1000)
 param_scheduler = dict(milestones=[120, 160], end=200)
