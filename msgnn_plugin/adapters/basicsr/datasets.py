@@ -37,20 +37,16 @@ class PairedExemplarDataset(PairedCore):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         self.opt = opt
-        training = opt.get("phase") == "train"
         super().__init__(
             root=opt.get("dataroot"),
             rainy_root=opt.get("dataroot_lq"),
             clean_root=opt.get("dataroot_gt"),
             left=opt.get("left", "clean"),
-            crop_size=opt.get("gt_size") if training else None,
-            flip=training and opt.get("use_hflip", False),
-            rotate=training and opt.get("use_rot", False),
             exemplar=opt.get("exemplar", "random"),
             exemplar_path=opt.get("exemplar_path"),
             exemplar_nearest=opt.get("exemplar_nearest", 5),
             exclude=opt.get("exclude", ()),
-            seed=opt.get("seed", 0),
+            **_sample_settings(opt),
         )
 
 
@@ -73,19 +69,13 @@ class SyntheticRainDataset(SyntheticCore):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         self.opt = opt
-        training = opt.get("phase") == "train"
-        missing = [key for key in ("dataroot", "preset") if key not in opt]
-        if missing:
-            raise ValueError(f"SyntheticRainDataset: `{missing[0]}` must be given, got nothing.")
+        _require("SyntheticRainDataset", opt, "dataroot", "preset")
         super().__init__(
             root=opt["dataroot"],
             preset=opt["preset"],
-            crop_size=opt.get("gt_size") if training else None,
-            flip=training and opt.get("use_hflip", False),
-            rotate=training and opt.get("use_rot", False),
             exemplar=opt.get("exemplar", "random"),
             exclude=opt.get("exclude", ()),
-            seed=opt.get("seed", 0),
+            **_sample_settings(opt),
         )
 
 
@@ -137,9 +127,7 @@ class UnpairedRainDataset(UnpairedCore):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         self.opt = opt
-        missing = [key for key in ("dataroot_lq", "dataroot_clean") if opt.get(key) is None]
-        if missing:
-            raise ValueError(f"UnpairedRainDataset: `{missing[0]}` must be given, got nothing.")
+        _require("UnpairedRainDataset", opt, "dataroot_lq", "dataroot_clean")
         super().__init__(
             rainy_root=opt["dataroot_lq"],
             clean_root=opt["dataroot_clean"],
@@ -173,7 +161,8 @@ class TypedPairDataset(TypedPairCore):
     def __init__(self, opt: dict[str, Any]) -> None:
         self.opt = opt
         own = {key: opt[key] for key in ("types", "sampling", "limit") if key in opt}
-        super().__init__(root=_dataroot(opt, "TypedPairDataset"), **_sample_settings(opt), **own)
+        _require("TypedPairDataset", opt, "dataroot")
+        super().__init__(root=opt["dataroot"], **_sample_settings(opt), **own)
 
 
 class SyntheticTypedDataset(SyntheticTypedCore):
@@ -197,13 +186,14 @@ class SyntheticTypedDataset(SyntheticTypedCore):
     def __init__(self, opt: dict[str, Any]) -> None:
         self.opt = opt
         own = {key: opt[key] for key in ("types", "subset", "limit", "exclude") if key in opt}
-        super().__init__(root=_dataroot(opt, "SyntheticTypedDataset"), **_sample_settings(opt), **own)
+        _require("SyntheticTypedDataset", opt, "dataroot")
+        super().__init__(root=opt["dataroot"], **_sample_settings(opt), **own)
 
 
-def _dataroot(opt: dict[str, Any], where: str) -> str:
-    if "dataroot" not in opt:
-        raise ValueError(f"{where}: `dataroot` must be given, got nothing.")
-    return opt["dataroot"]
+def _require(where: str, opt: dict[str, Any], *keys: str) -> None:
+    for key in keys:
+        if opt.get(key) is None:
+            raise ValueError(f"{where}: `{key}` must be given, got nothing.")
 
 
 def _sample_settings(opt: dict[str, Any]) -> dict[str, Any]:
