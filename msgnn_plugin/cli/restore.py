@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgnn_plugin.cli import errors
+from msgnn_plugin.cli.errors import name_once
 
 if TYPE_CHECKING:
     from msgnn_plugin.data.picture_files import PictureJob
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
                 _restore(restorer, job, clean, compare=args.compare or clean is not None, rounding=args.rounding)
             except (ValueError, OSError, MemoryError) as error:
                 failed += 1
-                tell(f"basicsr restore: error: {_name_once(error, job.source)}")
+                tell(f"basicsr restore: error: {name_once(error, job.source)}")
             advance(1)
     print(f"Restored {len(jobs) - failed} of {len(jobs)} pictures into {args.out}." + _note(failed))
     return 1 if failed else 0
@@ -153,12 +153,6 @@ def _restore(restorer: "Restorer", job: "PictureJob", clean: Path | None, *, com
     if compare:
         strip = make_comparison(picture.rgb, derained, None if clean is None else read_picture(clean).rgb)
         write_picture(job.comparison, strip / 255)
-
-
-def _name_once(error: Exception, source: Path) -> str:
-    """Return the error's sentence with the input's name in front, on one line."""
-    sentence = " ".join(errors.sentence(error).split()) or "the memory does not suffice"
-    return sentence if str(source) in sentence else f"{source}: {sentence}"
 
 
 def _note(failed: int) -> str:
