@@ -63,14 +63,3 @@ def unpack_hyper(where: str, hyper: Tensor) -> dict[str, Any]:
     for field in ("use_exemplar", "fusion_connection", "graph"):
         settings[field] = bool(settings[field])
     return settings
-
-
-def check_hyper(where: str, stored: Tensor, ours: Mapping[str, Any]) -> None:
-    """Raise RuntimeError naming the first setting in which weights and network differ."""
-    theirs = unpack_hyper(where, stored)
-    for field in FIELDS:
-        if theirs[field] != ours[field]:
-            raise RuntimeError(
-                f"{where}: `{field}` must be {theirs[field]!r} as in the weights, got {ours[field]!r}; "
-                f"set it so, or build the network with {where}.from_state_dict."
-            )

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as run_and_repeat
 
-from msgnn_plugin.archs.hyper import FIELDS, check_hyper, pack_hyper, unpack_hyper
+from msgnn_plugin.archs.hyper import FIELDS, pack_hyper, unpack_hyper
 from msgnn_plugin.archs.msgnn_official import convert_official
-from msgnn_plugin.archs.state_dict import unwrap
+from msgnn_plugin.archs.state_dict import check_settings, unwrap
 from msgnn_plugin.layers.dense import DenseBranch, SubNetwork, leaky_relu
 from msgnn_plugin.layers.graph_part import aggregate_part
 from msgnn_plugin.layers.map_stack import NEGATIVE_SLOPE
@@ -290,7 +290,7 @@ class MSGNNArch(nn.Module):
         """
         if "hyper" in state_dict:
             if strict:
-                check_hyper("MSGNNArch", state_dict["hyper"], self.settings)
+                check_settings("MSGNNArch", unpack_hyper("MSGNNArch", state_dict["hyper"]), self.settings)
             else:
                 state_dict = {**state_dict, "hyper": pack_hyper(self.settings)}
         return super().load_state_dict(state_dict, strict, assign)
@@ -301,7 +301,7 @@ class MSGNNArch(nn.Module):
         stored, bank = state_dict.get(prefix + "hyper"), state_dict.get(prefix + "exemplar_bank")
         try:
             if stored is not None:
-                check_hyper("MSGNNArch", stored, self.settings)
+                check_settings("MSGNNArch", unpack_hyper("MSGNNArch", stored), self.settings)
             if bank is not None:
                 self.set_exemplar_bank(bank)
         except (RuntimeError, ValueError) as error:

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from msgnn_plugin.archs.state_dict import unwrap
-from msgnn_plugin.archs.unirain_hyper import FIELDS, LEVELS, ROUTINGS, check_hyper, pack_hyper, unpack_hyper
+from msgnn_plugin.archs.state_dict import check_settings, unwrap
+from msgnn_plugin.archs.unirain_hyper import FIELDS, LEVELS, ROUTINGS, pack_hyper, unpack_hyper
 from msgnn_plugin.layers.channel_norm import ChannelNorm
 from msgnn_plugin.layers.experts import ExpertMixture
 from msgnn_plugin.layers.gated_feed_forward import GatedFeedForward
@@ -169,7 +169,7 @@ class UniRainArch(nn.Module):
         """
         if "hyper" in state_dict:
             if strict:
-                check_hyper(state_dict["hyper"], self.settings)
+                check_settings("UniRainArch", unpack_hyper(state_dict["hyper"]), self.settings)
             else:
                 state_dict = {**state_dict, "hyper": pack_hyper(self.settings)}
         return super().load_state_dict(state_dict, strict, assign)

@@ -65,14 +65,3 @@ def unpack_hyper(hyper: Tensor) -> dict[str, Any]:
             raise ValueError(f"UniRainArch: `{field}` in `hyper` must be 0 or 1, got {settings[field]}.")
         settings[field] = ROUTINGS[settings[field]]
     return settings
-
-
-def check_hyper(stored: Tensor, ours: Mapping[str, Any]) -> None:
-    """Raise RuntimeError naming the first setting in which weights and network differ."""
-    theirs = unpack_hyper(stored)
-    for field in FIELDS:
-        if theirs[field] != ours[field]:
-            raise RuntimeError(
-                f"UniRainArch: `{field}` must be {theirs[field]!r} as in the weights, got {ours[field]!r}; "
-                "set it so, or build the network with UniRainArch.from_state_dict."
-            )
