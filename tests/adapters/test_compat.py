@@ -3,8 +3,10 @@
 import importlib
 import json
 import os
+import socket
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -87,12 +89,20 @@ def test_both_spellings_of_local_rank(stock):
         assert parser.parse_args(["-opt", "x.yml", spelling, "1"]).local_rank == 1
 
 
+def launched_alone(monkeypatch, processes: int) -> None:
+    """Set what torchrun tells the first of so many processes."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    told = {"RANK": "0", "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+
+
 @without_gpu
 def test_distributed_training_starts_without_gpu(stock, monkeypatch):
     assert stock["init_dist"].startswith("ZeroDivisionError")
     assert "CUDA" in stock["ddp_device"] or "NVIDIA" in stock["ddp_device"]
-    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29512"}.items():
-        monkeypatch.setenv(name, value)
+    launched_alone(monkeypatch, processes=1)
     init_dist.start("pytorch")
     try:
         assert dist.get_backend() == "gloo"
@@ -104,6 +114,15 @@ def test_distributed_training_starts_without_gpu(stock, monkeypatch):
         assert net[0].weight.grad is not None
     finally:
         dist.destroy_process_group()
+
+
+def test_process_that_never_comes_is_told_of(monkeypatch):
+    launched_alone(monkeypatch, processes=2)
+    monkeypatch.setattr(init_dist, "JOIN_TIMEOUT", timedelta(seconds=1))
+    with pytest.raises(
+        ConnectionError, match=r"all 2 processes must meet at 127.0.0.1:\d+ within 1 seconds, got .*1/2"
+    ):
+        init_dist.start("pytorch")
 
 
 def test_launcher_without_its_environment_is_one_sentence(monkeypatch):

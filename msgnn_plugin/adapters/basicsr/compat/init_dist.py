@@ -13,6 +13,8 @@ from msgnn_plugin.adapters.basicsr.compat.inspection import source_contains
 MENDS = "distributed training on machines without a GPU, and torchrun's LOCAL_RANK"
 # The other processes wait while the first one validates on whole pictures, which takes longer than torch's own limits.
 TIMEOUT = timedelta(hours=6)
+# None of them works before all have met, so a process that never comes is told of sooner.
+JOIN_TIMEOUT = timedelta(minutes=10)
 
 
 def needed() -> bool:
@@ -37,6 +39,7 @@ def start(launcher: str, backend: str | None = None, port: int | None = None) ->
 
     Raises:
         ValueError: If the launcher is unknown or its environment variables are missing.
+        ConnectionError: If the processes do not find each other within ``JOIN_TIMEOUT``.
     """
     if launcher == "slurm":
         _read_slurm(port)
@@ -52,7 +55,23 @@ def start(launcher: str, backend: str | None = None, port: int | None = None) ->
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", os.environ["RANK"])) % gpus)
     if backend is None:
         backend = "nccl" if 0 < int(os.environ.get("LOCAL_WORLD_SIZE", 1)) <= gpus else "gloo"
-    dist.init_process_group(backend=backend, timeout=TIMEOUT)
+    store, rank, world_size = _meet()
+    dist.init_process_group(backend=backend, store=store, rank=rank, world_size=world_size, timeout=TIMEOUT)
+
+
+def _meet() -> tuple[dist.Store, int, int]:
+    """Return the store that all processes have reached, this one's rank and their number."""
+    try:
+        store, rank, world_size = next(dist.rendezvous("env://", timeout=JOIN_TIMEOUT))
+    except dist.DistError as error:
+        place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise ConnectionError(
+            f"init_dist: all {os.environ.get('WORLD_SIZE')} processes must meet at {place} within "
+            f"{JOIN_TIMEOUT.total_seconds():g} seconds, got {error} Start them all, or choose another port."
+        ) from error
+    # Whoever comes first to a later meeting waits as long as in any other exchange.
+    store.set_timeout(TIMEOUT)
+    return store, rank, world_size
 
 
 def _read_slurm(port: int | None) -> None:
