@@ -11,9 +11,7 @@ BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 def _reflect(position: Tensor, size: int) -> Tensor:
     """Fold positions into [0, size), mirrored about the border pixels' centres (OpenCV's reflect-101)."""
-    if size == 1:
-        return torch.zeros_like(position)
-    period = 2 * (size - 1)
+    period = position.new_full((), 2 * (size - 1)).clamp_min(1)
     position = position.remainder(period)
     return torch.minimum(position, period - position)
 
@@ -83,14 +81,16 @@ def pad_to_multiple(image: Tensor, factor: int) -> Tensor:
         Shape (B, C, ceil(H / factor) * factor, ceil(W / factor) * factor); the image itself where nothing is missing.
     """
     for dim in (2, 3):
-        image = _extend(image, dim, -(-image.shape[dim] // factor) * factor)
+        image = _extend(image, dim, (image.shape[dim] + factor - 1) // factor * factor)
     return image
 
 
 def _extend(image: Tensor, dim: int, side: int) -> Tensor:
     """Extend one dimension to ``side`` pixels where it is shorter."""
     size = image.shape[dim]
-    if size >= side:
+    if torch.compiler.is_exporting():
+        side = torch.sym_max(size, side)  # one program for images that lack something and those that do not
+    elif size >= side:
         return image
     position = torch.arange(side, device=image.device)
     mirrored = (2 * (size - 1) - position).clamp_min(0)
