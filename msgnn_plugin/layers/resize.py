@@ -66,7 +66,7 @@ def pad_to_side(image: Tensor, side: int) -> Tensor:
         Shape (B, C, max(H, side), max(W, side)); the image itself where nothing is missing.
     """
     for dim in (2, 3):
-        image = _extend(image, dim, side)
+        image = _extend(image, dim, torch.sym_max(image.shape[dim], side))
     return image
 
 
@@ -86,11 +86,10 @@ def pad_to_multiple(image: Tensor, factor: int) -> Tensor:
 
 
 def _extend(image: Tensor, dim: int, side: int) -> Tensor:
-    """Extend one dimension to ``side`` pixels where it is shorter."""
+    """Extend one dimension to ``side`` pixels, no fewer than it has."""
     size = image.shape[dim]
-    if torch.compiler.is_exporting():
-        side = torch.sym_max(size, side)  # one program for images that lack something and those that do not
-    elif size >= side:
+    # An exported program serves images that lack something and those that do not.
+    if size >= side and not torch.compiler.is_exporting():
         return image
     position = torch.arange(side, device=image.device)
     mirrored = (2 * (size - 1) - position).clamp_min(0)
