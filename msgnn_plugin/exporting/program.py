@@ -46,6 +46,5 @@ def trace(network: nn.Module, exemplar_input: bool) -> ExportedProgram:
     names = input_names(network, exemplar_input)
     pictures: tuple[Tensor, ...] = tuple(torch.rand(1, 3, *TRACED[name]) for name in names)
     sizes = tuple({2: Dim.DYNAMIC, 3: Dim.DYNAMIC} for _ in names)
-    # Where a gradient may be asked for, networks leave the compiled ops of inference alone.
-    with torch.enable_grad():
+    with torch.no_grad():
         return torch.export.export(network, pictures, dynamic_shapes=sizes, strict=False)

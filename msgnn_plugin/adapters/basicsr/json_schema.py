@@ -59,7 +59,7 @@ def _place(section: dict[str, Any], parts: list[str], kinds: list[dict[str, Any]
     """Put what a dotted key may hold into the sections above it."""
     name, *below = parts
     if "*" in name:
-        group, name = "patternProperties", "^" + name.replace("*", ".*") + "$"
+        group, name = "patternProperties", "^(?!_delete_$)" + name.replace("*", ".*") + "$"
     else:
         group = "properties"
     if below:
