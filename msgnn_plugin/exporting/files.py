@@ -42,13 +42,13 @@ def export_network(
     with atomic_path(path) as temporary:
         try:
             write(trace(network, exemplar_input), names, temporary)
+            agreement = compare(network, read(temporary), len(names))
         except Exception as error:  # torch's exporters raise classes of their own, with pages of text
             reason = " ".join(str(error).split())[:200]
             raise RuntimeError(
                 f"export: {type(network).__name__} cannot be written as {kind} by torch {torch.__version__}, "
                 f"got {type(error).__name__}: {reason}"
             ) from error
-        agreement = compare(network, read(temporary), len(names))
         agreement.require(str(path))
     return agreement
 
@@ -58,8 +58,8 @@ def _onnx_functions() -> tuple:
         from msgnn_plugin.exporting.onnx_file import OnnxRunner, write_onnx
     except ImportError as error:
         raise ImportError(
-            'export: .onnx files need the packages onnx, onnxruntime and onnxscript: `pip install "msgnn_plugin[export]"`'
-            f" ({error})."
+            "export: .onnx files need the packages onnx, onnxruntime and onnxscript, got: "
+            f'{error}; `pip install "msgnn_plugin[export]"`.'
         ) from error
     return write_onnx, OnnxRunner
 

@@ -94,9 +94,7 @@ def patch_knn(
     return op.Reshape(index, shape), op.Cast(op.Reshape(distance, shape), to=FLOAT.dtype)
 
 
-def patch_difference(
-    query: FLOAT, database: FLOAT, index: INT64, patch_size: int, stride: int, reduce: str
-) -> FLOAT:
+def patch_difference(query: FLOAT, database: FLOAT, index: INT64, patch_size: int, stride: int, reduce: str) -> FLOAT:
     """Translate the differences, one neighbour after the other: all of them before their sum would be large."""
     channels, area = query.shape[1], patch_size**2
     queries, patches = (_rows(each, patch_size, stride) for each in (query, database))

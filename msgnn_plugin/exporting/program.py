@@ -8,6 +8,7 @@ from torch.export import Dim, ExportedProgram
 # by chance would be taken for a rule.
 TRACED = {"rainy": (67, 85), "exemplar": (59, 95)}
 OUTPUT = "derained"
+LEAST_SIDE = 9  # one more than UniRain pads sides to a multiple of
 
 
 def input_names(network: nn.Module, exemplar_input: bool) -> list[str]:
@@ -29,11 +30,12 @@ def input_names(network: nn.Module, exemplar_input: bool) -> list[str]:
 def least_side(network: nn.Module) -> int:
     """Return the smallest side in pixels that programs of this network take.
 
-    Programs are traced once, so where a branch is needed for tiny pictures they leave them out: single rows of pixels,
-    and for a graph what has too few patches or becomes a single row in the smallest of the scales.
+    Programs are traced once, for sizes that every branch treats alike: no side is 1 anywhere in the network, and in
+    the smallest of the scales no graph is short of patches. Smaller pictures must be padded by the caller.
     """
-    sides = [2, max(getattr(network, "scales", ()), default=1) + 1]
-    return max(sides + [graph.minimum_side for graph in getattr(network, "graphs", {}).values()])
+    graphs = getattr(network, "graphs", {}).values()
+    largest_scale = max(getattr(network, "scales", ()), default=1)
+    return max([LEAST_SIDE, *(largest_scale * graph.minimum_side for graph in graphs)])
 
 
 def trace(network: nn.Module, exemplar_input: bool) -> ExportedProgram:

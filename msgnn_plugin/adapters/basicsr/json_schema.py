@@ -42,7 +42,12 @@ def build_json_schema() -> dict[str, Any]:
     root["properties"][BASE] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     names = (*REGISTRIES, "optimizer", "scheduler")
     definitions = {name: _component(Component(name)) for name in names if name != "model"}
-    return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Options", **root, "definitions": definitions}
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Options",
+        **root,
+        "definitions": definitions,
+    }
 
 
 def _section() -> dict[str, Any]:
