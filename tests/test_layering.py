@@ -32,7 +32,7 @@ ALLOWED = {
 }
 # Names that the package offers beside its folders.
 HOMES = {"MSGNNArch": "archs", "__version__": "__init__"}
-TOOLBOXES = {"basicsr", "mmengine", "mmcv", "mmagic", "spandrel"}
+TOOLBOXES = {"basicsr", "mmengine", "mmcv", "mmagic", "spandrel", "comfy"}
 # What the networks may import: `import msgnn_plugin` needs torch alone.
 TORCH_ONLY = ("ops", "layers", "archs", "losses", "memory", "tiling")
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """
     import numpy as np
 
+    from msgnn_plugin.adapters.basicsr.checkpoints import write_weights
     from msgnn_plugin.archs import from_state_dict, load_weights
     from msgnn_plugin.data.exemplar_bank import pack_bank
     from msgnn_plugin.data.rain_description import describe_rain
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"bank: PICTURE must name at least one that can be used, got {failed} that cannot.")
     chosen = choose_covering(np.stack(descriptions), args.count)
     network.set_exemplar_bank(pack_bank([_read_crop(usable[number], args.size, args.seed) for number in chosen]))
-    _write(network.state_dict(), out)
+    write_weights(network.state_dict(), out)
     print(
         f"{out}: carries {len(chosen)} of {len(usable)} pictures, {args.size} x {args.size} pixels each. They travel "
         "with the weights: share these only where the pictures' licence allows it."
@@ -98,15 +99,3 @@ def _read_crop(path: Path, size: int, seed: int) -> "NDArray[np.uint8]":
     generator = np.random.default_rng((seed, *path.name.encode()))
     top, left = (int(generator.integers(side - size + 1)) for side in (height, width))
     return np.rint(rgb[top : top + size, left : left + size] * 255).astype(np.uint8)
-
-
-def _write(weights: dict, out: Path) -> None:
-    from msgnn_plugin.adapters.basicsr.checkpoints import write_checkpoint
-    from msgnn_plugin.data.atomic import write_bytes_atomic
-
-    if out.suffix == ".pth":
-        write_checkpoint({"params": weights}, out)
-        return
-    from safetensors.torch import save
-
-    write_bytes_atomic(out, save(weights))

@@ -11,7 +11,21 @@ from typing import Any
 
 from msgnn_plugin.cli.errors import sentence
 
-SUBCOMMANDS = ("train", "test", "ablate", "report", "metrics", "restore", "export", "bank", "data", "distill", "doctor")
+SUBCOMMANDS = (
+    "train",
+    "test",
+    "ablate",
+    "report",
+    "metrics",
+    "restore",
+    "export",
+    "bank",
+    "convert",
+    "data",
+    "distill",
+    "mmengine",
+    "doctor",
+)
 # What bad input raises. Anything else is a fault of ours and keeps its traceback.
 USER_ERRORS = (ValueError, TypeError, OSError, RuntimeError, ImportError, MemoryError)
 

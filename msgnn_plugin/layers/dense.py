@@ -55,7 +55,8 @@ class ResidualUnit(nn.Module):
         gate = self.attention.gate(x)
         if len(x) == 1:
             # One image's gate can scale the kernel instead of the map.
-            x = F.conv2d(x, first.weight * gate, first.bias, padding=first.padding)
+            scaled = (first.weight * gate).to(first.weight.dtype)
+            x = F.conv2d(x, scaled, first.bias, padding=first.padding)
         else:
             x = first(x * gate.to(x.dtype))
         return second(activation(x))

@@ -30,7 +30,8 @@ def bare_import(name):
 
 
 attempt("torchvision", lambda: bare_import("torchvision"))
-from msgnn_plugin.adapters.basicsr.compat import functional_tensor, torchvision_operators  # noqa: E402
+from msgnn_plugin.adapters import torchvision_operators  # noqa: E402
+from msgnn_plugin.adapters.basicsr.compat import functional_tensor  # noqa: E402
 
 if torchvision_operators.needed():
     torchvision_operators.apply()

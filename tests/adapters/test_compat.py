@@ -12,8 +12,9 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from msgnn_plugin.adapters import torchvision_operators
 from msgnn_plugin.adapters.basicsr import compat, register
-from msgnn_plugin.adapters.basicsr.compat import ddp_device, functional_tensor, init_dist, torchvision_operators
+from msgnn_plugin.adapters.basicsr.compat import ddp_device, functional_tensor, init_dist
 from tests.adapters.tiny_run import make_project, run, tiny_options, weights_of
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="the fault shows only without a GPU")

@@ -372,3 +372,18 @@ def test_exports(variant):
     program = torch.export.export(network, (rainy, exemplar))
     with torch.no_grad():
         torch.testing.assert_close(program.module()(rainy, exemplar), network(rainy, exemplar), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{}, {"channel_attention": "se", "variant": "official"}])
+@pytest.mark.parametrize(("dtype", "share"), [(torch.float16, 0.005), (torch.bfloat16, 0.03)])
+def test_a_network_all_in_half_precision_is_close_to_float32(settings, dtype, share):
+    torch.manual_seed(0)
+    network = MSGNNArch(**SMALL, **settings).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1 if parameter.dim() < 4 else parameter[0].numel() ** -0.5)
+    rainy = image(1, 3, 33, 27)
+    with torch.inference_mode():
+        full = network(rainy)
+        low = network.to(dtype)(rainy.to(dtype))
+    assert low.dtype == dtype
+    assert (low.float() - full).norm() < share * (full - rainy).norm()

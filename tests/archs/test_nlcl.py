@@ -209,7 +209,7 @@ def test_any_size_and_flat_pictures_give_numbers(size):
 )
 def test_other_weights_are_refused(broken, words):
     with pytest.raises(ValueError, match=words):
-        from_state_dict(broken)
+        NLCLGenerator.from_state_dict(broken)
 
 
 def test_settings_out_of_range_are_refused():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("transformers", reason="needs transformers, of the extra [distill-models]")
-from msgnn_plugin.adapters.basicsr.compat import torchvision_operators
+from msgnn_plugin.adapters import torchvision_operators
 
 # The library imports torchvision, which on some machines cannot load its own operators beside a CPU's torch.
 if torchvision_operators.needed():

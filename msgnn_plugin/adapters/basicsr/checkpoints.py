@@ -3,10 +3,12 @@
 import io
 import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from msgnn_plugin.archs import load_weights
 from msgnn_plugin.data.atomic import write_bytes_atomic
@@ -29,6 +31,31 @@ def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
     buffer = io.BytesIO()
     torch.save(content, buffer)
     write_bytes_atomic(path, buffer.getvalue())
+
+
+def write_weights(weights: Mapping[str, Tensor], path: str | Path) -> None:
+    """Write a network's weights alone, whole or not at all.
+
+    Args:
+        weights: Tensors by their names.
+        path: A name in .safetensors, or in .pth, where they lie under BasicSR's key `params`.
+
+    Raises:
+        ImportError: If a .safetensors file is wanted and the package safetensors is missing.
+        OSError: If it cannot be written; an older file of that name stays.
+    """
+    # Copies, for tensors that share memory or lie in another layout: safetensors takes neither.
+    plain = {name: value.clone(memory_format=torch.contiguous_format) for name, value in weights.items()}
+    if Path(path).suffix != ".safetensors":
+        write_checkpoint({"params": plain}, path)
+        return
+    try:
+        from safetensors.torch import save
+    except ImportError as error:
+        raise ImportError(
+            "write_weights: .safetensors files need the package safetensors: `pip install safetensors`."
+        ) from error
+    write_bytes_atomic(path, save(plain, metadata={"format": "pt"}))
 
 
 def remove_leftovers(folder: str | Path) -> None:

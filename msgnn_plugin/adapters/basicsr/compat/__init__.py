@@ -6,6 +6,7 @@
 import sys
 from types import ModuleType
 
+from msgnn_plugin.adapters import torchvision_operators
 from msgnn_plugin.adapters.basicsr.compat import (
     checkpoint_loading,
     ddp_device,
@@ -16,7 +17,6 @@ from msgnn_plugin.adapters.basicsr.compat import (
     option_parsing,
     resume_state,
     sampler,
-    torchvision_operators,
 )
 
 # A mend is a module with MENDS (what it mends, one clause), `needed()` (is the fault there?) and `apply()`.
