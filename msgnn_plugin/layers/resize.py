@@ -89,7 +89,7 @@ def _extend(image: Tensor, dim: int, side: int) -> Tensor:
     """Extend one dimension to ``side`` pixels, no fewer than it has."""
     size = image.shape[dim]
     # An exported program serves images that lack something and those that do not.
-    if size >= side and not torch.compiler.is_exporting():
+    if not torch.compiler.is_exporting() and size >= side:
         return image
     position = torch.arange(side, device=image.device)
     mirrored = (2 * (size - 1) - position).clamp_min(0)
