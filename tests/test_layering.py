@@ -23,10 +23,11 @@ ALLOWED = {
     "memory": {"archs"},
     "tiling": {"archs", "layers", "memory"},
     "restoration": {"data", "tiling"},
+    "exporting": {"data", "exporting", "ops"},
     "adapters": {"adapters", "archs", "layers", "losses", "metrics", "data", "ops", "tiling"},
     "cli": {
         *("__init__", "_extension", "cli", "adapters", "archs", "layers", "losses", "data", "ops"),
-        *("curation", "metrics", "restoration", "tiling"),
+        *("curation", "exporting", "metrics", "restoration", "tiling"),
     },
 }
 # Names that the package offers beside its folders.

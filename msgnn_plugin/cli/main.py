@@ -18,6 +18,7 @@ SUBCOMMANDS = (
     "report",
     "metrics",
     "restore",
+    "export",
     "bank",
     "convert",
     "data",

@@ -14,6 +14,7 @@ from msgnn_plugin.layers.trained_pair import train_pair
 from msgnn_plugin.ops import patch_aggregate, patch_difference, patch_knn
 from msgnn_plugin.ops.fusion import fusion
 from msgnn_plugin.ops.grid import grid_length, grid_padding
+from msgnn_plugin.ops.patch_knn import window_side
 from msgnn_plugin.ops.precision import at_least_float32
 from msgnn_plugin.ops.trunk_checks import runs_fused, trains_fused
 
@@ -265,7 +266,7 @@ def official_window_origin(
     Returns:
         Top-left places, shape (M, 2), int64.
     """
-    side = min(window_size, *database_grid)
+    side = window_side(window_size, database_grid)
     axes = [
         (torch.arange(queries, device=device) // 2 - side // scale).clamp(0, places - side)
         for queries, places in zip(query_grid, database_grid, strict=True)

@@ -11,9 +11,7 @@ BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 def _reflect(position: Tensor, size: int) -> Tensor:
     """Fold positions into [0, size), mirrored about the border pixels' centres (OpenCV's reflect-101)."""
-    if size == 1:
-        return torch.zeros_like(position)
-    period = 2 * (size - 1)
+    period = position.new_full((), 2 * (size - 1)).clamp_min(1)
     position = position.remainder(period)
     return torch.minimum(position, period - position)
 
@@ -68,7 +66,7 @@ def pad_to_side(image: Tensor, side: int) -> Tensor:
         Shape (B, C, max(H, side), max(W, side)); the image itself where nothing is missing.
     """
     for dim in (2, 3):
-        image = _extend(image, dim, side)
+        image = _extend(image, dim, torch.sym_max(image.shape[dim], side))
     return image
 
 
@@ -83,14 +81,15 @@ def pad_to_multiple(image: Tensor, factor: int) -> Tensor:
         Shape (B, C, ceil(H / factor) * factor, ceil(W / factor) * factor); the image itself where nothing is missing.
     """
     for dim in (2, 3):
-        image = _extend(image, dim, -(-image.shape[dim] // factor) * factor)
+        image = _extend(image, dim, (image.shape[dim] + factor - 1) // factor * factor)
     return image
 
 
 def _extend(image: Tensor, dim: int, side: int) -> Tensor:
-    """Extend one dimension to ``side`` pixels where it is shorter."""
+    """Extend one dimension to ``side`` pixels, no fewer than it has."""
     size = image.shape[dim]
-    if size >= side:
+    # An exported program serves images that lack something and those that do not.
+    if not torch.compiler.is_exporting() and size >= side:
         return image
     position = torch.arange(side, device=image.device)
     mirrored = (2 * (size - 1) - position).clamp_min(0)

@@ -1,12 +1,14 @@
 """The patch grid that every op shares: where patches lie in a map, and how maps and patch matrices interchange."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
 def grid_length(size: int, patch_size: int, stride: int) -> int:
     """Return the patches along an axis of ``size`` pixels: ceil((size - patch_size) / stride) + 1, at least 1."""
-    return max(-((patch_size - size) // stride) + 1, 1)
+    # In exported programs sizes are unknown: torch's maximum stays a function of them, and ONNX divides towards zero.
+    return torch.sym_max((size - patch_size + stride - 1) // stride + 1, 1)
 
 
 def grid_padding(size: int, patch_size: int, stride: int) -> tuple[int, int]:

@@ -63,7 +63,7 @@ def patch_knn(
 
 def window_side(window_size: int, database_grid: tuple[int, int]) -> int:
     """Return the side of the square window in grid places: ``window_size`` cut to the shorter side of the grid."""
-    return min(window_size, *database_grid)
+    return torch.sym_min(window_size, torch.sym_min(*database_grid))
 
 
 def centred_window_origin(

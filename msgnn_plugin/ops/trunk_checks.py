@@ -51,8 +51,11 @@ def check_inference(op: str, *tensors: Tensor | None) -> None:
 
 
 def runs_fused(image: Tensor) -> bool:
-    """Whether the inference-only ops are the way to go: compiled, on the CPU, in float32, no gradient asked for."""
-    return not torch.is_grad_enabled() and _takes_kernels(image)
+    """Whether the inference-only ops are the way to go: compiled, on the CPU, in float32, no gradient asked for.
+
+    Exported programs hold plain operations, which other runtimes know.
+    """
+    return not torch.is_grad_enabled() and not torch.compiler.is_exporting() and _takes_kernels(image)
 
 
 def trains_fused(image: Tensor) -> bool:
