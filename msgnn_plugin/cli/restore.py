@@ -113,16 +113,18 @@ def run(args: argparse.Namespace) -> int:
 
     jobs = plan_pictures(args.inputs, args.out, recursive=args.recursive)
     cleans = _clean_pictures(args.clean, jobs)
-    if (args.compare or args.clean is not None) and (video := next((job for job in jobs if job.is_video), None)):
+    videos = [job for job in jobs if job.is_video]
+    if videos and (args.compare or args.clean is not None):
         raise ValueError(
             "restore: `--compare` and `--clean` must be left out for videos, got one among the inputs, "
-            f"{str(video.source)!r}."
+            f"{str(videos[0].source)!r}."
         )
     with progress_bar() as progress:
         run = FileRun(args, _load(args), progress)
         run.restore_pictures([pair for pair in zip(jobs, cleans, strict=True) if not pair[0].is_video])
-        run.restore_videos([job for job in jobs if job.is_video])
-    print(f"Restored {run.restored} of {len(jobs)} {run.kind} into {args.out}.{run.note}")
+        run.restore_videos(videos)
+    kinds = " and ".join(["pictures"] * (len(videos) < len(jobs)) + ["videos"] * bool(videos))
+    print(f"Restored {run.restored} of {len(jobs)} {kinds} into {args.out}.{run.note}")
     return 1 if run.failed else 0
 
 

@@ -46,7 +46,6 @@ class FileRun:
         self.restorer = restorer
         self.begin, self.advance, self.tell = progress
         self.restored = self.skipped = self.failed = 0
-        self.kind = "pictures"
         self._made_by = self._describe()
 
     @property
@@ -67,9 +66,6 @@ class FileRun:
 
     def restore_videos(self, jobs: "Sequence[PictureJob]") -> None:
         """Restore videos, one after the other."""
-        if not jobs:
-            return
-        self.kind = "pictures and videos"
         for job in jobs:
             try:
                 self._count(self._restore_video(job), job)
