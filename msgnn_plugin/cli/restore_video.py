@@ -86,6 +86,7 @@ def restore_video(
                     write_part(temporary, several, form, crf=crf, rounding=rounding)
                 if not parts:  # a format that does not take the sound is told now, not after hours
                     join_parts(joined, [part], source, mark=mark, header_only=True)
+                    joined.unlink()
                     write_bytes_atomic(folder / _MARK_FILE, mark.encode())
                 parts.append(part)
     except BaseException:

@@ -12,7 +12,6 @@ from msgnn_plugin.data.image_file import to_steps
 from msgnn_plugin.data.video_reading import SCALER, Frame, VideoForm, find_stream, telling
 
 _CODEC = "libx264"
-_KEPT = ("audio", "subtitle")
 _MARK_KEY = "comment"
 
 
@@ -74,11 +73,7 @@ def join_parts(output: Path, parts: Sequence[Path], source: Path, *, mark: str, 
     ):
         picture = joined.add_stream_from_template(first.streams.video[0], opaque=True)
         picture.codec_context.framerate = find_stream(origin, source).average_rate or 0
-        copies = {}
-        for stream in origin.streams:
-            if stream.type in _KEPT and stream.codec_context is not None:
-                copies[stream.index] = joined.add_stream_from_template(stream, opaque=True)
-                copies[stream.index].metadata.update(stream.metadata)
+        copies = {stream.index: _copy_of(stream, joined, source) for stream in origin.streams if _is_kept(stream)}
         joined.metadata.update(origin.metadata)
         comment = _comment_of(origin)
         joined.metadata[_MARK_KEY] = f"{comment} | {mark}" if comment else mark
@@ -102,6 +97,22 @@ def read_video_mark(path: Path) -> str:
             return _comment_of(container)
     except (av.FFmpegError, OSError):
         return ""
+
+
+def _is_kept(stream: av.stream.Stream) -> bool:
+    return stream.type in ("audio", "subtitle") and stream.codec_context is not None
+
+
+def _copy_of(stream: av.stream.Stream, joined: av.container.OutputContainer, source: Path) -> av.stream.Stream:
+    try:
+        copy = joined.add_stream_from_template(stream, opaque=True)
+    except ValueError as error:
+        raise ValueError(
+            f"{source}: the result's format, {joined.format.name}, must take the source's {stream.type}, got "
+            f"{stream.codec_context.name}; give the source the name ending .mkv, whose results take anything."
+        ) from error
+    copy.metadata.update(stream.metadata)
+    return copy
 
 
 def _comment_of(container: av.container.InputContainer) -> str:
