@@ -67,7 +67,8 @@ def make_clip():
         pictures = options.get("pictures") or (lambda number: frame(number, size))
         unit = Fraction(1, 1000) if times else Fraction(1, 25)
         with av.open(str(path), "w", format=options.get("format")) as container:
-            video = container.add_stream(codec, rate=25)
+            preset = {"preset": options["preset"]} if "preset" in options else None
+            video = container.add_stream(codec, rate=25, options=preset)
             video.width, video.height, video.pix_fmt = size[1], size[0], pixels
             video.codec_context.time_base = unit
             if options.get("rotation"):

@@ -1,9 +1,12 @@
 """Videos through `basicsr restore`: every frame once at its time, the sound as it is, stops at any moment."""
 
+import subprocess
 import sys
+import time
 import weakref
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -61,7 +64,7 @@ def content(path):
     with av.open(str(path)) as container:
         for frame in container.decode(audio=0) if container.streams.audio else ():
             sound.append((frame.pts * frame.time_base, frame.to_ndarray()))
-    return [time for time, _ in frames], np.stack([image for _, image in frames]), rate, sound
+    return [moment for moment, _ in frames], np.stack([image for _, image in frames]), rate, sound
 
 
 def names(folder):
@@ -92,7 +95,7 @@ def test_every_frame_at_its_time_and_the_sound_as_it_was(make_clip, restore, tmp
     new_times, new_frames, new_rate, new_sound = content(tmp_path / "out" / result)
     shift = old_times[0] - new_times[0]
     assert shift == 0 or kind == "later start"
-    assert [time + shift for time in new_times] == old_times
+    assert [moment + shift for moment in new_times] == old_times
     assert new_rate == old_rate or kind == "uneven times"  # there it is a guess
     assert new_frames.shape == old_frames.shape
     assert np.abs(new_frames.astype(int) - old_frames).max() <= 2
@@ -286,3 +289,62 @@ def test_without_the_package_the_pictures_are_done(make_clip, restore, tmp_path,
     assert restore(tmp_path / "a.mp4", tmp_path / "b.png") == 1
     assert "a.mp4: videos need the package av: `pip install 'msgnn_plugin[video]'`" in capsys.readouterr().err
     assert names(tmp_path / "out") == ["b.png"]
+
+
+MEASURED = (
+    "import resource, sys; from msgnn_plugin.cli.main import main; code = main(sys.argv[1:]); "
+    "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
+)
+
+
+@pytest.mark.slow
+def test_ten_seconds_of_720p_killed_and_resumed_in_bounded_memory(make_clip, make_pair, weights, tmp_path, repository):
+    """Rain put on a pan over one picture."""
+    size, scene = (720, 1280), make_pair(0, size=(720, 1540))[1]
+
+    def rainy(number):
+        generator = np.random.default_rng(number)
+        image = scene[:, number : number + size[1]].copy()
+        for x, y in generator.integers(0, size[::-1], (400, 2)).tolist():
+            cv2.line(image, (x, y), (x + 4, y + 18), (210, 210, 210), 1)
+        return image
+
+    def start(source, out):
+        arguments = ["restore", source, "-o", tmp_path / out, "--weights", weights, "--device", "cpu", "--crf", 40]
+        command = [sys.executable, "-c", MEASURED, *map(str, arguments)]
+        return subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def peak(process):
+        output, errors = process.communicate()
+        assert process.returncode == 0, errors
+        return int(output.split("peak ")[1]) / 1024, errors
+
+    options = {"size": size, "pictures": rainy, "preset": "ultrafast"}
+    second, ten = (make_clip(tmp_path / f"{count}.mp4", count, **options) for count in (30, 250))
+    alone, _ = peak(start(second, "out"))
+    process = start(ten, "out")
+    parts = tmp_path / "out/.250.mp4.parts"
+    while len(list(parts.glob("0*.nut"))) < 3:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    assert not (tmp_path / "out/250.mp4").exists()
+    resumed, errors = peak(start(ten, "out"))
+    assert f"going on after the {24 * 3} frames" in errors or f"going on after the {24 * 4} frames" in errors
+    assert resumed < alone + 150  # as bytes alone, all of the frames would be 659 MiB
+    assert names(tmp_path / "out") == ["250.mp4", "30.mp4"]
+    old, new = content_lazily(ten), content_lazily(tmp_path / "out/250.mp4")
+    assert len(new[0]) == 250
+    assert new == old
+
+
+def content_lazily(path):
+    """Times of the frames, rate, packets of the sound."""
+    with av.open(str(path)) as container:
+        video = container.streams.video[0]
+        times = [frame.pts * video.time_base for frame in container.decode(video)]
+        rate = video.average_rate
+    with av.open(str(path)) as container:
+        sound = [(packet.pts * packet.time_base, bytes(packet)) for packet in container.demux(audio=0) if packet.size]
+    return times, rate, sound
