@@ -1,9 +1,12 @@
 """What `basicsr restore` can do beside files in, files out: the pipe, several jobs, exemplars, what is done already."""
 
 import io
+import re
+import shlex
 import sys
 import threading
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -282,3 +285,33 @@ def test_exemplars_are_not_for_nlcl(pictures, tmp_path, capsys):
     assert main([*arguments, "--exemplar", str(tmp_path / "in")]) == 2
     assert "`--exemplar` must be left out for NLCLGenerator" in capsys.readouterr().err
     assert main([*arguments, "--exemplar", "auto", "--dtype", "bfloat16", "--self-ensemble"]) == 0
+
+
+def test_the_commands_of_the_page(repository, network, pictures, make_clip, tmp_path, monkeypatch, capsysbinary):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    torch.save(network.state_dict(), "net_g_best.pth")
+    for place in ("photos/a.png", "photos/deep/b.png", "more/c.jpg", "street.tif", "rainy/1.png", "rainy/2.png"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        Image.fromarray(pictures[len(place) % 4]).save(place)
+    make_clip("walk.mp4", 2)
+    page = (repository / "docs" / "restore.md").read_text()
+    commands = re.findall(r"^basicsr .*$", "\n".join(re.findall(r"^```\n(.*?)^```", page, re.M | re.S)), re.M)
+    assert len(commands) == 6
+    for command in commands:
+        command, _, pipe = command.partition(" < ")
+        source, _, result = pipe.partition(" > ")
+        if pipe:
+            monkeypatch.setattr(
+                sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO((tmp_path / source).read_bytes()))
+            )
+        capsysbinary.readouterr()
+        assert main(shlex.split(command)[1:]) == 0
+        if pipe:
+            (tmp_path / result).write_bytes(capsysbinary.readouterr().out)
+    assert load("clean.png").shape == (40, 52, 3)
+    found = sorted(str(path.relative_to("cleaned")) for path in Path("cleaned").rglob("*.*"))
+    assert found == ["a.png", "c.png", "compare/a.png", "deep/b.png", "street.png", "walk.mp4"]
+    options = set(re.findall(r"`(--[a-z-]+)`", page))
+    for option in ("exemplar", "self-ensemble", "tile", "device", "dtype", "jobs", "force", "crf", "compare", "clean"):
+        assert f"--{option}" in options

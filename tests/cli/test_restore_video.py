@@ -28,7 +28,7 @@ SMALL = {"num_feat": 4, "num_blocks": 1, "num_groups": 2, "scales": (1,), "num_n
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """A network whose head is zero gives its input back."""
-    network = MSGNNArch(**SMALL, graph=False)
+    network = MSGNNArch(num_feat=2, num_blocks=1, num_groups=1, scales=(), use_exemplar=False, graph=False)
     for parameter in network.head[-1].parameters():
         torch.nn.init.zeros_(parameter)
     path = tmp_path_factory.mktemp("weights") / "same.pth"
