@@ -59,9 +59,12 @@ def restore_video(
     folder = output.with_name(f".{output.name}.parts")
     joined = folder / f"joined{output.suffix}"
     parts = _finished_parts(folder, mark, source, tell)
-    done = PART_FRAMES * len(parts)
+    skip = PART_FRAMES * len(parts)
+    done = min(skip, form.frames or skip)  # the last part may be shorter
     begin(source.name, form.frames)
-    advance(done)
+    if parts:
+        advance(done)
+        tell(f"{source}: going on after the {done} frames that are done.")
     with closing(read_frames(source, form)) as frames:
         restorer = restorer.for_video(next(frames).rgb)
 
@@ -75,7 +78,7 @@ def restore_video(
 
     try:
         with (
-            closing(read_frames(source, form, skip=done)) as frames,
+            closing(read_frames(source, form, skip=skip)) as frames,
             closing(run_in_order(work, frames, jobs)) as derained,
         ):
             left = counted(derained)
@@ -109,6 +112,4 @@ def _finished_parts(folder: Path, mark: str, source: Path, tell: Callable[[str],
     parts = []
     while (part := folder / f"{len(parts):06}.nut").is_file():
         parts.append(part)
-    if parts:
-        tell(f"{source}: going on after the {PART_FRAMES * len(parts)} frames that are done.")
     return parts

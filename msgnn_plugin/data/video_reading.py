@@ -133,13 +133,13 @@ def _decoded(path: str | Path) -> Iterator[tuple[av.VideoStream, Iterator[av.Pac
 
 
 @contextmanager
-def telling(path: str | Path) -> Iterator[None]:
-    """Turn FFmpeg's errors into one sentence about the file."""
+def telling(path: str | Path, written: Path | None = None) -> Iterator[None]:
+    """Turn FFmpeg's errors into one sentence: on the video at ``path``, or where the disk fails on what is written."""
     try:
         yield
     except av.FFmpegError as error:
         if isinstance(error, OSError) and not isinstance(error, (ValueError, EOFError)):
-            raise OSError(error.errno, error.strerror, str(path)) from error
+            raise OSError(error.errno, error.strerror, str(written or path)) from error
         raise ValueError(
             f"{path}: the file must be a whole video, got one that is cut short, damaged or something else "
             f"({error.strerror})."

@@ -66,7 +66,7 @@ def join_parts(output: Path, parts: Sequence[Path], source: Path, *, mark: str, 
         OSError: If it cannot be written.
     """
     with (
-        telling(source),
+        telling(source, written=output),
         av.open(str(source), metadata_errors="replace") as origin,
         av.open(str(output), "w") as joined,
         av.open(str(parts[0])) as first,

@@ -105,6 +105,38 @@ def test_every_frame_at_its_time_and_the_sound_as_it_was(make_clip, restore, tmp
         np.testing.assert_array_equal(new, old)
 
 
+def test_subtitles_languages_and_titles_are_kept(make_clip, restore, tmp_path):
+    (tmp_path / "words.srt").write_text("1\n00:00:00,200 --> 00:00:00,700\nHello rain\n\n")
+    with (
+        av.open(str(make_clip(tmp_path / "plain.mp4", 25))) as plain,
+        av.open(str(tmp_path / "words.srt")) as words,
+        av.open(str(tmp_path / "a.mkv"), "w") as container,
+    ):
+        copies = {stream: container.add_stream_from_template(stream, opaque=True) for stream in plain.streams}
+        copies[words.streams[0]] = container.add_stream_from_template(words.streams[0], opaque=True)
+        for stream, language in zip(list(copies.values())[1:], ("deu", "eng")):
+            stream.metadata["language"] = language
+        container.metadata.update(title="Walk", comment="mine")
+        for packet in [*words.demux(), *plain.demux()]:
+            if packet.size:
+                packet.stream = copies[packet.stream]
+                container.mux(packet)
+    assert restore(tmp_path / "a.mkv") == 0
+    with av.open(str(tmp_path / "out/a.mkv")) as container:
+        assert [(stream.type, stream.language) for stream in container.streams][1:] == [
+            ("audio", "deu"),
+            ("subtitle", "eng"),
+        ]
+        assert container.metadata["title"] == "Walk"
+        assert container.metadata["COMMENT"].startswith("mine | basicsr restore ")
+    new, old = (
+        [(packet.pts, packet.duration, bytes(packet)) for packet in av.open(str(path)).demux(subtitles=0)]
+        for path in (tmp_path / "out/a.mkv", tmp_path / "a.mkv")
+    )
+    assert new == old
+    assert new[0][1:] == (500, b"Hello rain")
+
+
 def test_frames_go_through_the_network(make_clip, restore, random_weights, tmp_path):
     source = make_clip(tmp_path / "a.mkv", 3, size=(35, 27), codec="ffv1", pixels="bgr0")
     assert restore(source, "--crf", 0, weights=random_weights) == 0
