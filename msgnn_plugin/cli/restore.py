@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--self-ensemble",
         action="store_true",
-        help="give the mean over each picture's eight mirrored and turned forms, in eight times the time",
+        help="give the mean over each picture's four mirrored forms, in four times the time",
     )
     parser.add_argument(
         "--jobs",
