@@ -119,8 +119,9 @@ def run(args: argparse.Namespace) -> int:
             "restore: `--compare` and `--clean` must be left out for videos, got one among the inputs, "
             f"{str(videos[0].source)!r}."
         )
+    restorer = _load(args)  # draws a bar of its own where it describes exemplars
     with progress_bar() as progress:
-        run = FileRun(args, _load(args), progress)
+        run = FileRun(args, restorer, progress)
         run.restore_pictures([pair for pair in zip(jobs, cleans, strict=True) if not pair[0].is_video])
         run.restore_videos(videos)
     kinds = " and ".join(["pictures"] * (len(videos) < len(jobs)) + ["videos"] * bool(videos))
