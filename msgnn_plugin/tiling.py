@@ -1,6 +1,6 @@
 """Large pictures: derained whole where the memory suffices, else in tiles, and told beforehand where neither goes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -75,6 +75,17 @@ class Tiling:
                     )
         elif type(self.tile) is int:
             check_tiles("Tiling", self.tile, self.tile_overlap, tile_step(network))
+
+    def shared(self, count: int, device: torch.device) -> "Tiling":
+        """Return the same tiling for each of several pictures that are derained at a time: with its part of the memory.
+
+        Args:
+            count: How many.
+            device: Where, to ask for the memory that is available now where no limit is given.
+        """
+        available = None if self.memory is not None else available_bytes(device)
+        memory = self.memory if available is None else available / GIBIBYTE
+        return replace(self, memory=None if memory is None else memory / count)
 
     def settle(self, network: nn.Module, rainy: Tensor, exemplar: Tensor | None = None) -> int | None:
         """Return the tile's side for a picture, None for no tiles; cheap, and nothing is run.

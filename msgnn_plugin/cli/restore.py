@@ -1,10 +1,9 @@
-"""`basicsr restore`: take the rain out of pictures."""
+"""`basicsr restore`: take the rain out of pictures and videos."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from msgnn_plugin.cli.errors import name_once
 
 if TYPE_CHECKING:
     from msgnn_plugin.data.picture_files import PictureJob
@@ -13,7 +12,9 @@ if TYPE_CHECKING:
 
 NAME = "restore"
 MODELS = ("msgnn", "nlcl", "unirain")
-HELP = "take the rain out of pictures: files, folders or patterns"
+HELP = "take the rain out of pictures and videos: files, folders or patterns"
+DTYPES = ("float32", "bfloat16", "float16")
+PIPE = "-"
 _NO_WEIGHTS = (
     "restore: `--weights` must name a weights file (.pth or .safetensors), got none. Train some by "
     "`basicsr train -opt options/train_msgnn_rain200h.yml` (`make demo` makes small ones in minutes, in demo/), or "
@@ -23,23 +24,47 @@ _NO_WEIGHTS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments."""
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help='picture, folder, or pattern such as "photos/*.jpg"')
-    parser.add_argument("-o", "--out", required=True, help="folder for the results, STEM.png; made where it is missing")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help='picture, video, folder, pattern such as "photos/*.jpg", or -: a picture from the standard input',
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        required=True,
+        help="folder for the results, STEM.png, or -: the standard output, for the standard input",
+    )
     parser.add_argument("--weights", metavar="FILE", help="weights; the network is built from them")
     parser.add_argument(
         "--model", choices=MODELS, help="family that the weights must be of (without it they say which they are of)"
     )
     parser.add_argument(
         "--exemplar",
-        metavar="FILE",
-        help="another rainy picture to look for similar patches in, or self: the picture itself (without it: the one "
-        "of the bank in the weights whose rain is most alike, or where they have no bank the picture itself)",
+        default="auto",
+        metavar="FILE|DIR|auto|self",
+        help="rainy picture to look for similar patches in; DIR: the one of these whose rain is most alike; auto: the "
+        "one of the bank in the weights, or where they have none the picture itself; self: the picture itself (auto)",
     )
     parser.add_argument("--compare", action="store_true", help="also write rainy | derained strips into OUT/compare")
     parser.add_argument(
         "--clean", metavar="PATH", help="rain-free picture, or folder of them by the same names: strips show it too"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (auto)")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="what to compute in (float32)")
+    parser.add_argument(
+        "--self-ensemble",
+        action="store_true",
+        help="give the mean over each picture's four mirrored forms, in four times the time",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="pictures, or frames, at a time; they share cores and memory (1)",
+    )
     parser.add_argument(
         "--tile", metavar="PIXELS", help="cut pictures into tiles of this side; auto: only those too large, as needed"
     )
@@ -61,39 +86,71 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="nearest",
         help="how values become whole numbers; truncate: always down, as NLCL's authors do (nearest)",
     )
+    parser.add_argument(
+        "--crf", type=int, default=16, metavar="0-51", help="quality of videos, 0 the best and largest (16)"
+    )
+    parser.add_argument("--force", action="store_true", help="restore again what an earlier run has done")
     parser.add_argument("--recursive", action="store_true", help="search folders to any depth, keeping sub-folders")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Restore every picture.
+    """Restore every picture and video that is not done yet.
 
     Returns:
         0 when all are done, 1 when some failed; each of those is named on the standard error.
     """
     if args.weights is None:
         raise ValueError(_NO_WEIGHTS)
+    if args.jobs < 1:
+        raise ValueError(f"restore: `--jobs` must be at least 1, got {args.jobs}.")
+    if not 0 <= args.crf <= 51:
+        raise ValueError(f"restore: `--crf` must be from 0 to 51, got {args.crf}.")
+    if PIPE in (*args.inputs, args.out):
+        return _restore_pipe(args)
     from msgnn_plugin.cli.progress import progress_bar
+    from msgnn_plugin.cli.restore_files import FileRun
     from msgnn_plugin.data.picture_files import plan_pictures
 
     jobs = plan_pictures(args.inputs, args.out, recursive=args.recursive)
     cleans = _clean_pictures(args.clean, jobs)
-    restorer = _load(args)
-    failed = 0
-    with progress_bar() as (begin, advance, tell):
-        begin("Restoring", len(jobs))
-        for job, clean in zip(jobs, cleans, strict=True):
-            try:
-                _restore(restorer, job, clean, compare=args.compare or clean is not None, rounding=args.rounding)
-            except (ValueError, OSError, MemoryError) as error:
-                failed += 1
-                tell(f"basicsr restore: error: {name_once(error, job.source)}")
-            advance(1)
-    print(f"Restored {len(jobs) - failed} of {len(jobs)} pictures into {args.out}." + _note(failed))
-    return 1 if failed else 0
+    videos = [job for job in jobs if job.is_video]
+    if videos and (args.compare or args.clean is not None):
+        raise ValueError(
+            "restore: `--compare` and `--clean` must be left out for videos, got one among the inputs, "
+            f"{str(videos[0].source)!r}."
+        )
+    restorer = _load(args)  # draws a bar of its own where it describes exemplars
+    with progress_bar() as progress:
+        run = FileRun(args, restorer, progress)
+        run.restore_pictures([pair for pair in zip(jobs, cleans, strict=True) if not pair[0].is_video])
+        run.restore_videos(videos)
+    kinds = " and ".join(["pictures"] * (len(videos) < len(jobs)) + ["videos"] * bool(videos))
+    print(f"Restored {run.restored} of {len(jobs)} {kinds} into {args.out}.{run.note}")
+    return 1 if run.failed else 0
+
+
+def _restore_pipe(args: argparse.Namespace) -> int:
+    """Restore the picture on the standard input to the standard output, which carries nothing else."""
+    from msgnn_plugin.data.image_file import decode_picture, encode_picture
+
+    if args.inputs != [PIPE] or args.out != PIPE:
+        raise ValueError(
+            "restore: `-` must stand for INPUT and for `-o` alike, with no other INPUT, got "
+            f"{' '.join(args.inputs)} and -o {args.out}; let the shell redirect: < in.png > out.png."
+        )
+    if args.compare or args.clean is not None:
+        raise ValueError("restore: `--compare` and `--clean` must be left out for the standard input, got one.")
+    picture = decode_picture(sys.stdin.buffer.read(), "standard input")
+    sys.stdout.buffer.write(encode_picture(_load(args)(picture), picture, args.rounding, "standard output"))
+    sys.stdout.buffer.flush()
+    return 0
 
 
 def _load(args: argparse.Namespace) -> "Restorer":
+    import torch
+
     from msgnn_plugin.archs import FAMILIES, from_state_dict, load_weights
+    from msgnn_plugin.data.exemplar_folder import ExemplarFolder
     from msgnn_plugin.data.image_file import read_picture
     from msgnn_plugin.restoration import Restorer, choose_device
 
@@ -104,13 +161,21 @@ def _load(args: argparse.Namespace) -> "Restorer":
             f"restore: `--weights` must be of {FAMILIES[args.model].__name__} with `--model {args.model}`, got weights "
             f"of {type(network).__name__} in {args.weights!r}; leave `--model` out to take what they are."
         )
-    if args.exemplar is not None and not hasattr(network, "exemplar_bank"):
+    if args.exemplar != "auto" and not hasattr(network, "exemplar_bank"):
         raise ValueError(
             f"restore: `--exemplar` must be left out for {type(network).__name__}, which looks at no exemplar, "
             f"got {args.exemplar!r}."
         )
-    exemplar = args.exemplar if args.exemplar in (None, "self") else read_picture(args.exemplar).rgb
-    return Restorer(network, device, exemplar, _tiling(args))
+    if args.exemplar in ("auto", "self"):
+        exemplar = None if args.exemplar == "auto" else "self"
+    elif Path(args.exemplar).is_dir():
+        exemplar = ExemplarFolder(args.exemplar)
+    else:
+        exemplar = read_picture(args.exemplar).rgb
+    tiling = _tiling(args)
+    tiling = tiling if args.jobs == 1 else tiling.shared(args.jobs, device)
+    dtype = getattr(torch, args.dtype)
+    return Restorer(network, device, exemplar, tiling, dtype=dtype, self_ensemble=args.self_ensemble)
 
 
 def _tiling(args: argparse.Namespace) -> "Tiling":
@@ -141,19 +206,3 @@ def _clean_pictures(clean: str | None, jobs: list["PictureJob"]) -> list[Path | 
             f" and {len(missing) - 1} others in {clean!r}."
         )
     return partners
-
-
-def _restore(restorer: "Restorer", job: "PictureJob", clean: Path | None, *, compare: bool, rounding: str) -> None:
-    from msgnn_plugin.data.comparison import make_comparison
-    from msgnn_plugin.data.image_file import read_picture, write_picture
-
-    picture = read_picture(job.source)
-    derained = restorer(picture)
-    write_picture(job.output, derained, picture, rounding)
-    if compare:
-        strip = make_comparison(picture.rgb, derained, None if clean is None else read_picture(clean).rgb)
-        write_picture(job.comparison, strip / 255)
-
-
-def _note(failed: int) -> str:
-    return f" {failed} failed: see the errors above." if failed else ""

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from msgnn_plugin.data.atomic import atomic_path
+from msgnn_plugin.data.result_mark import add_png_mark
+
+Rounding = Literal["nearest", "truncate"]
 
 # Only formats that are pure pixel data: Pillow would hand EPS to Ghostscript, for one.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000", "TGA")
@@ -61,7 +64,19 @@ def read_picture(path: str | Path) -> Picture:
         OSError: If it cannot be read from the disk.
         ValueError: If it is empty, cut short, damaged, no picture, or has too many pixels.
     """
-    data = Path(path).read_bytes()
+    return decode_picture(Path(path).read_bytes(), path)
+
+
+def decode_picture(data: bytes, path: str | Path) -> Picture:
+    """Decode the content of a picture file, as `read_picture` does.
+
+    Args:
+        data: The content.
+        path: What to call it in an error.
+
+    Raises:
+        ValueError: If it is empty, cut short, damaged, no picture, or has too many pixels.
+    """
     if not data:
         raise ValueError(f"{path}: the file must hold a picture, got an empty file.")
     image = _decode_with_pillow(data, path)
@@ -79,7 +94,8 @@ def write_picture(
     path: str | Path,
     rgb: NDArray[np.floating],
     like: Picture | None = None,
-    rounding: Literal["nearest", "truncate"] = "nearest",
+    rounding: Rounding = "nearest",
+    mark: str | None = None,
 ) -> None:
     """Write a picture as PNG, whole or not at all, with the depth, channels and alpha of another one.
 
@@ -91,26 +107,37 @@ def write_picture(
         rgb: RGB in [0, 1], shape (H, W, 3).
         like: Gives the form; None means 8-bit RGB.
         rounding: To the nearest step, or always down as NLCL's authors do, half a step darker on average.
+        mark: Words to keep in the file, for `read_png_mark`.
 
     Raises:
         ValueError: If ``rgb`` holds a value that is no number, or has another size than the alpha of ``like``.
         OSError: If the file cannot be written; what was there before stays.
     """
+    content = encode_picture(rgb, like, rounding, path)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content if mark is None else add_png_mark(content, mark))
+
+
+def encode_picture(rgb: NDArray[np.floating], like: Picture | None, rounding: Rounding, path: str | Path) -> bytes:
+    """Return the content of the PNG file that `write_picture` writes; ``path`` is what an error calls it."""
     like = like or Picture(rgb=np.empty((0, 0, 3), np.float32))
     if not np.isfinite(rgb).all():
         raise ValueError(f"{path}: every value written must be a finite number, got nan or inf.")
     if like.alpha is not None and like.alpha.shape != rgb.shape[:2]:
         raise ValueError(f"{path}: `rgb` must have the size of its alpha {like.alpha.shape}, got {rgb.shape[:2]}.")
     colour = rgb.mean(axis=2, keepdims=True) if like.grey else rgb
-    dtype = np.uint16 if like.bit_depth == 16 else np.uint8
-    steps = np.clip(colour, 0, 1) * np.iinfo(dtype).max
-    values = (np.rint(steps) if rounding == "nearest" else steps).astype(dtype)
+    values = to_steps(colour, np.uint16 if like.bit_depth == 16 else np.uint8, rounding)
     if like.alpha is not None:
         if like.grey and like.bit_depth == 16:
             values = values.repeat(3, axis=2)
         values = np.dstack([values, like.alpha])
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(_encode_png(values))
+    return _encode_png(values)
+
+
+def to_steps(values: NDArray[np.floating], dtype: type[np.unsignedinteger], rounding: Rounding) -> NDArray:
+    """Turn values into the whole steps of uint8 or uint16; [0, 1], to which they are clamped, is the whole range."""
+    steps = np.clip(values, 0, 1) * np.iinfo(dtype).max
+    return (np.rint(steps) if rounding == "nearest" else steps).astype(dtype)
 
 
 def _decode_with_pillow(data: bytes, path: str | Path) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Which pictures a command's inputs mean, and which file each result goes to."""
+"""Which pictures and videos a command's inputs mean, and which file each result goes to."""
 
 import glob
 import os
@@ -9,11 +9,18 @@ from pathlib import Path
 from msgnn_plugin.data.image_file import SUFFIXES
 
 COMPARE_FOLDER = "compare"
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv"}
+)
+# Formats that results may have; Matroska takes any sound, so it is what the others become.
+_VIDEO_RESULTS = {".mp4": ".mp4", ".m4v": ".mp4", ".mov": ".mov"}
+_OTHER_VIDEO_RESULT = ".mkv"
+_TAKEN = SUFFIXES | VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True)
 class PictureJob:
-    """One picture to treat.
+    """One picture or video to treat.
 
     Attributes:
         source: The input file.
@@ -27,12 +34,18 @@ class PictureJob:
     comparison: Path
     place: Path
 
+    @property
+    def is_video(self) -> bool:
+        """Whether the name is that of a video."""
+        return self.source.suffix.lower() in VIDEO_SUFFIXES
+
 
 def plan_pictures(inputs: Sequence[str | Path], out: str | Path, *, recursive: bool = False) -> list[PictureJob]:
-    """Find the pictures and give each its own output file ``STEM.png``.
+    """Find the pictures and videos and give each its own output file, ``STEM.png``, or ``STEM`` with a video's suffix.
 
-    A folder means the picture files in it by their suffixes, hidden ones left out, in the order of their names; a
-    file may have any name. Where two results would have one name, the later one gets ``STEM_2.png`` and so on.
+    A folder means the files in it by their suffixes, hidden ones left out, in the order of their names; a file may
+    have any name. Results of videos are .mp4 or .mov where the source is (.m4v becomes .mp4), else .mkv. Where two
+    results would have one name, the later one gets ``STEM_2.png`` and so on.
     What lies in ``out`` from an earlier run is never taken for an input of a folder above it.
 
     Args:
@@ -41,11 +54,11 @@ def plan_pictures(inputs: Sequence[str | Path], out: str | Path, *, recursive: b
         recursive: Whether folders are searched to any depth; their sub-folders are kept below ``out``.
 
     Returns:
-        One job a picture, none twice.
+        One job a file, none twice.
 
     Raises:
         FileNotFoundError: If an input does not exist, or a pattern matches nothing.
-        ValueError: If a folder holds no picture, ``out`` is a file, a result would overwrite an input or leave ``out``.
+        ValueError: If a folder holds none, ``out`` is a file, a result would overwrite an input or leave ``out``.
     """
     out = Path(out)
     if out.exists() and not out.is_dir():
@@ -57,7 +70,7 @@ def plan_pictures(inputs: Sequence[str | Path], out: str | Path, *, recursive: b
     taken: set[str] = set()
     jobs = []
     for source, place in found.values():
-        output = _claim(out / place.with_suffix(".png"), taken)
+        output = _claim(out / place.with_suffix(_result_suffix(place)), taken)
         jobs.append((source, place, output))
     for _, _, output in jobs:
         if output.resolve() in found:
@@ -71,6 +84,11 @@ def plan_pictures(inputs: Sequence[str | Path], out: str | Path, *, recursive: b
         PictureJob(source, output, _claim(out / COMPARE_FOLDER / output.relative_to(out), taken), place)
         for source, place, output in jobs
     ]
+
+
+def _result_suffix(place: Path) -> str:
+    suffix = place.suffix.lower()
+    return _VIDEO_RESULTS.get(suffix, _OTHER_VIDEO_RESULT) if suffix in VIDEO_SUFFIXES else ".png"
 
 
 def find_partner(folder: Path, place: Path) -> Path | None:
@@ -89,7 +107,7 @@ def _expand(entry: str, out: Path, recursive: bool) -> Iterable[tuple[Path, Path
         return [(path, Path(path.name))]
     matches = sorted(glob.glob(entry, recursive=True)) if glob.has_magic(entry) else []
     # A pattern such as `photos/*` meets notes and sub-folders too: only pictures are meant.
-    files = [Path(match) for match in matches if Path(match).suffix.lower() in SUFFIXES and Path(match).is_file()]
+    files = [Path(match) for match in matches if Path(match).suffix.lower() in _TAKEN and Path(match).is_file()]
     if not files:
         rule = "match at least one picture" if glob.has_magic(entry) else "be a file, a folder or a pattern"
         raise FileNotFoundError(f"restore: INPUT must {rule}, got {entry!r}.")
@@ -102,7 +120,7 @@ def _folder(folder: Path, out: Path, recursive: bool) -> list[tuple[Path, Path]]
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and (Path(parent) / f).resolve() != skipped)
         files = (Path(parent) / name for name in sorted(names) if not name.startswith("."))
-        pictures += [(file, file.relative_to(folder)) for file in files if file.suffix.lower() in SUFFIXES]
+        pictures += [(file, file.relative_to(folder)) for file in files if file.suffix.lower() in _TAKEN]
         if not recursive:
             break
     if not pictures:
