@@ -89,7 +89,7 @@ def _report_torch() -> dict[str, str]:
 
 
 def _report_mends() -> dict[str, str]:
-    """Print what is mended; return why BasicSR cannot be used, if so."""
+    """Print what is mended; return which toolbox cannot be used and why, if so."""
     try:
         from msgnn_plugin.adapters.basicsr import compat, register
 
@@ -98,6 +98,17 @@ def _report_mends() -> dict[str, str]:
         print("\nMended in BasicSR: nothing, it cannot be imported.")
         return {"BasicSR's import": str(error)}
     print("\nMended in BasicSR:")
-    for name, purpose, state in compat.status():
-        print(f"  {name:<24} {state:<10} {purpose}")
+    _print_mends(compat.status())
+    try:
+        from msgnn_plugin.adapters.mmengine import compat as mmengine_compat
+    except ImportError as error:
+        print("\nMended in mmengine: nothing, it cannot be imported.")
+        return {"mmengine's import": str(error)}
+    print("\nMended in mmengine:")
+    _print_mends(mmengine_compat.status())
     return {}
+
+
+def _print_mends(rows: list[tuple[str, str, str]]) -> None:
+    for name, purpose, state in rows:
+        print(f"  {name:<24} {state:<10} {purpose}")

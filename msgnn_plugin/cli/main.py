@@ -23,6 +23,7 @@ SUBCOMMANDS = (
     "convert",
     "data",
     "distill",
+    "mmengine",
     "doctor",
 )
 # What bad input raises. Anything else is a fault of ours and keeps its traceback.

@@ -8,7 +8,15 @@ from msgnn_plugin.cli.main import main
 def test_reports_versions_ops_and_mends(capsys):
     main(["doctor"])
     report = capsys.readouterr().out
-    for part in ("python 3.", "torch ", "compiled ops:", "Mended in BasicSR:", "functional_tensor", "applied"):
+    for part in (
+        "python 3.",
+        "torch ",
+        "compiled ops:",
+        "Mended in BasicSR:",
+        "functional_tensor",
+        "applied",
+        "Mended in mmengine:",
+    ):
         assert part in report
 
 
