@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _TITLES = {"scale1": "the picture", "scale2": "its half", "scale4": "its quarter", "exemplar": "exemplar"}
 # A patch of three pixels means little by itself: it is shown with twice its side around it.
 _SURROUNDINGS = 2
-_QUERY_COLOUR, _COLOURS = "red", "viridis"
+# Bright from end to end, to be seen on dark pictures too.
+_QUERY_COLOUR, _COLOURS = "red", "cool"
 
 
 def draw_neighbors(

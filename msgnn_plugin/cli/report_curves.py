@@ -29,7 +29,7 @@ def draw_panels(panels: dict[str, Panel]) -> bytes:
         # The browser has the letters that matplotlib's own font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure = Figure(figsize=(3.6 * columns, 2.3 * rows), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False).flat
+        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
         for axis, (title, lines) in zip(axes, panels.items(), strict=False):
             for label, points in lines.items():
                 # Matplotlib leaves labels out that begin with an underscore.
@@ -40,7 +40,7 @@ def draw_panels(panels: dict[str, Panel]) -> bytes:
             axis.grid(alpha=0.3)
             if len(lines) > 1:
                 axis.legend(fontsize=6)
-        for axis in list(axes)[len(panels) :]:
+        for axis in axes[len(panels) :]:
             axis.set_axis_off()
         figure.supxlabel("iteration", fontsize=8)
         content = io.BytesIO()

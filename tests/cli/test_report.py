@@ -291,6 +291,19 @@ def test_a_broken_picture_and_broken_options_are_told(tmp_path, capsys):
     assert len(Page(tmp_path / "r.html").sources("derained")) == 1
 
 
+def test_types_of_rain_stand_below_their_set(tmp_path, capsys):
+    run_folder = leave_run(tmp_path / "run", ("drs_a", "nrd_a"))
+    table = "type,images,psnr\ndrs,1,30.0\nnrd,1,29.0\nmean,2,29.5\n"
+    (run_folder / "metrics/first_by_type.csv").write_text(table)
+    assert report(run_folder, "--markdown") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("### ") == 1
+    assert "\n| type of rain | psnr |\n| --- | --- |\n| drs | 30.00 |\n| nrd | 29.00 |\n" in shown
+    (run_folder / "metrics/first_by_type.csv").write_text("type,images\ndrs,1\n")
+    assert report(run_folder, "--markdown") == 1
+    assert "first_by_type.csv: a table of metrics must end with" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -92,7 +92,7 @@ def _open_data(run: RunResult, result: SetResult) -> tuple[Any, str]:
         (
             data
             for data in section(run.options, "datasets").values()
-            if isinstance(data, dict) and data.get("name") == result.name
+            if isinstance(data, dict) and str(data.get("name")) == result.name
         ),
         None,
     )

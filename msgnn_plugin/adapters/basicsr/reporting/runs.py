@@ -127,7 +127,7 @@ def read_run(folder: Path) -> RunResult:
     problems: list[str] = []
     options = _read_options(folder, problems) or parse_options(text)
     sets = _read_sets(folder / "metrics", problems)
-    order = [data.get("name") for data in section(options, "datasets").values() if isinstance(data, dict)]
+    order = [str(data.get("name")) for data in section(options, "datasets").values() if isinstance(data, dict)]
     sets.sort(key=lambda each: order.index(each.name) if each.name in order else len(order))
     return RunResult(folder, options, parse_facts(text), parse_losses(text), parse_type_weights(text), sets, problems)
 
