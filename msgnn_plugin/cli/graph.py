@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from msgnn_plugin.archs import MSGNNArch
+    from msgnn_plugin.archs.msgnn import Neighbors
 
 NAME = "graph"
 HELP = "draw the neighbours of one patch, and their weights, as a trained MSGNN finds them"
@@ -71,7 +72,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _search(network: "MSGNNArch", rgb: "NDArray[np.float32]", exemplar: "NDArray[np.float32] | None") -> dict:
+def _search(
+    network: "MSGNNArch", rgb: "NDArray[np.float32]", exemplar: "NDArray[np.float32] | None"
+) -> "dict[str, Neighbors]":
     """Return what every graph finds; without an exemplar the one that `basicsr restore` would take."""
     import torch
 

@@ -76,6 +76,13 @@ def test_crops_and_weights_are_what_the_network_searches(make_pair):
     np.testing.assert_allclose(written, sorted(weights.tolist()), atol=6e-4)
 
 
+def test_the_authors_graph_and_a_tiny_picture_are_drawn(inputs, tmp_path):
+    weights = save_weights(tmp_path / "official.pth", MSGNNArch(**SMALL, variant="official"))
+    assert draw(inputs[0], weights, out=tmp_path / "official.png") == 0
+    Image.new("RGB", (2, 1)).save(tmp_path / "tiny.png")
+    assert draw(tmp_path / "tiny.png", inputs[2], at="1,0", out=tmp_path / "tiny_fig.png") == 0
+
+
 def test_the_bank_serves_where_no_exemplar_is_given(inputs, tmp_path, make_pair):
     picture, _, _ = inputs
     network = MSGNNArch(**SMALL)

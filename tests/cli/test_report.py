@@ -83,6 +83,7 @@ def project(tmp_path_factory):
     run("train", make_project(folder, options))
     testing = measuring_options()
     testing["val"]["save_img"] = True
+    testing["ablation"] = {"paper": {"ssim": 0.75}}
     run("test", write_options(folder / "options" / "measured.yml", testing))
     return folder
 
@@ -110,6 +111,7 @@ def test_page_of_a_training_and_its_test(project, tmp_path, capsys):
     assert ["parameters", f"{parameters:,}", "1,234"] in [[cell for cell in row if cell] for row in cells]
     assert ["run", "set", "pictures", "psnr", "ssim"] in cells
     assert any(row[0] == "results/measured" and row[1] == "first" for row in cells)
+    assert any(row[0] == "ssim" and row[-1] == "0.7500" for row in cells)
     # The log says what it ran on.
     assert any(row[:1] == ["hardware"] and "cores" in row[1] and "not in the log" not in row[1] for row in cells)
     assert "num_neighbors: 2" in text
@@ -302,6 +304,28 @@ def test_types_of_rain_stand_below_their_set(tmp_path, capsys):
     (run_folder / "metrics/first_by_type.csv").write_text("type,images\ndrs,1\n")
     assert report(run_folder, "--markdown") == 1
     assert "first_by_type.csv: a table of metrics must end with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        ({}, "No rainy input of the same name and size was found for 1."),
+        ({"dataroot": "/gone"}, "Rainy inputs are not shown: "),
+        ({"type": "Nothing"}, "Rainy inputs are not shown: there is no data set of the type 'Nothing'."),
+        ({"name": "other"}, "Rainy inputs are not shown: the run's options name no set first."),
+    ],
+)
+def test_inputs_that_are_not_at_hand_are_told(project, tmp_path, change, note):
+    data = {"name": "first", "type": "PairedExemplarDataset", "dataroot": str(project / "data/test")} | change
+    run_folder = leave_run(tmp_path / "run", ("1", "2"), options={"datasets": {"test": data}})
+    path = run_folder / "visualization/first/1_run.png"
+    path.parent.mkdir(parents=True)
+    Image.new("RGB", (30, 20)).save(path)
+    assert report(run_folder, "--html", tmp_path / "r.html") == 0
+    page = Page(tmp_path / "r.html")
+    assert note in page.text
+    assert len(page.sources("derained")) == 1
+    assert not page.sources("rainy")
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,12 @@ def _open_data(run: RunResult, result: SetResult) -> tuple[Any, str]:
     options = {key: value for key, value in options.items() if key != "exemplar_path"}
     options |= {"phase": "val", "exemplar": "self"}
     register()
+    build = registered("dataset").get(options.get("type"))
+    if build is None:
+        return None, f"there is no data set of the type {options.get('type')!r}."
     try:
-        return registered("dataset")[options["type"]](options), ""
+        return build(options), ""
+    # A data set of BasicSR's own, or of a plugin, may find fault in any of these ways.
     except (ValueError, TypeError, KeyError, OSError, AssertionError) as error:
         return None, " ".join(str(error).split())
 
