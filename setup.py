@@ -105,6 +105,6 @@ MANIFESTS = "msgnn_plugin.data.manifest_files"
 setup(
     packages=[*find_packages(include=["msgnn_plugin*"]), MANIFESTS],
     package_dir={MANIFESTS: "datasets/manifests"},
-    package_data={MANIFESTS: ["*.yml"]},
+    package_data={MANIFESTS: ["*.yml"], "msgnn_plugin.cli": ["*.html"]},
     **extension(),
 )

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from msgnn_plugin import _extension
+from msgnn_plugin.adapters.basicsr.hardware import cpu_model
 
 RESULTS = Path(__file__).parent / "results"
 MEBIBYTE = 2**20
@@ -188,13 +189,6 @@ def print_table(rows: list[Measurement], title: str) -> None:
         table.add_row("" if row.job == job else row.job, row.contender, *times, *ratios, *memory)
         job = row.job
     Console(width=None if os.isatty(1) else 140).print(table)
-
-
-def cpu_model() -> str:
-    """Return the processor's name as the system gives it."""
-    table = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*:\s*(.+)$", table.read_text(), re.MULTILINE) if table.exists() else None
-    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def machine_name() -> str:

@@ -7,7 +7,6 @@ BasicSR's functions: 8-bit pictures, no border cut. `--curves` draws the losses 
 
 import argparse
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,11 +18,11 @@ from rich.table import Table
 
 from benchmarks.harness import RESULTS, cpu_model, machine_name
 from msgnn_plugin.adapters.basicsr import register
+from msgnn_plugin.adapters.basicsr.reporting.logs import parse_losses, read_logs
 from msgnn_plugin.archs import from_state_dict, load_weights
 from msgnn_plugin.data import PictureReader, find_pairs
 
 COLUMNS = ("weights", "Y-PSNR", "Y-SSIM", "removed from rainy", "removed from clean")
-PROGRESS = re.compile(r"iter:\s*([\d,]+), .*?\] (\w+: [-\d.e+naif]+ .*)")
 Network = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -52,18 +51,6 @@ def measure(network: Network, pairs: list[tuple[NDArray[np.uint8], NDArray[np.ui
     return dict(zip(COLUMNS[1:], np.mean(rows, axis=0).tolist(), strict=True))
 
 
-def read_curves(run: Path) -> dict[str, list[tuple[int, float]]]:
-    """Return what a run's log holds of each loss, (iteration, value)."""
-    curves: dict[str, list[tuple[int, float]]] = {}
-    for log in sorted(run.glob("train_*.log")):
-        for line in log.read_text().splitlines():
-            if match := PROGRESS.search(line):
-                iteration = int(match[1].replace(",", ""))
-                for name, value in re.findall(r"(\w+): ([-\d.e+naif]+)", match[2]):
-                    curves.setdefault(name, []).append((iteration, float(value)))
-    return curves
-
-
 def draw_curves(runs: list[Path], file: Path) -> None:
     """Draw every loss of every run, one panel a loss."""
     import matplotlib
@@ -71,7 +58,7 @@ def draw_curves(runs: list[Path], file: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    curves = {run.name: read_curves(run) for run in runs}
+    curves = {run.name: parse_losses(read_logs(run)) for run in runs}
     names = list(dict.fromkeys(name for of_run in curves.values() for name in of_run))
     columns = 4
     figure, axes = pyplot.subplots(-(-len(names) // columns), columns, figsize=(13, 2.4 * -(-len(names) // columns)))

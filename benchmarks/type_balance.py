@@ -8,7 +8,6 @@ the sample's standard deviation over the seeds.
 import argparse
 import csv
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.harness import RESULTS, cpu_model, machine_name
+from msgnn_plugin.adapters.basicsr.reporting.logs import parse_type_weights, read_logs
 
-MEASURED = re.compile(r"Validation L1 and weight by type at iteration (\d+): (.*)")
-TYPE = re.compile(r"(\w+) ([\d.]+) -> ([\d.]+)")
 METRIC = "psnr"
 
 
@@ -31,16 +29,6 @@ def read_types(run: Path) -> dict[str, tuple[float, float]]:
         return {row["type"]: (float(row[f"input_{METRIC}"]), float(row[METRIC])) for row in csv.DictReader(file)}
 
 
-def read_path(run: Path) -> dict[str, list[tuple[int, float, float]]]:
-    """Return (iteration, validation L1, weight) of each type, as a run's log has them; empty with equal weights."""
-    path: dict[str, list[tuple[int, float, float]]] = {}
-    for log in sorted(run.glob("train_*.log")):
-        for iteration, text in MEASURED.findall(log.read_text()):
-            for name, loss, weight in TYPE.findall(text):
-                path.setdefault(name, []).append((int(iteration), float(loss), float(weight)))
-    return path
-
-
 def draw_paths(groups: dict[str, list[Path]], file: Path) -> None:
     """Draw loss and weight of each type against the iterations, a column for each run that weighs."""
     import matplotlib
@@ -48,7 +36,7 @@ def draw_paths(groups: dict[str, list[Path]], file: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    paths = {f"{name}, {run.name}": read_path(run) for name, runs in groups.items() for run in runs}
+    paths = {f"{name}, {run.name}": parse_type_weights(read_logs(run)) for name, runs in groups.items() for run in runs}
     paths = {name: path for name, path in paths.items() if path}
     size = (4 * len(paths), 5)
     figure, axes = pyplot.subplots(2, len(paths), figsize=size, sharex=True, sharey="row", squeeze=False)

@@ -5,7 +5,7 @@ Paper: Wang et al., "Explore Internal and External Similarity for Single Image D
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,20 @@ from msgnn_plugin.ops.map_pool import map_pool
 from msgnn_plugin.ops.trunk_checks import runs_fused, trains_fused
 
 EXEMPLAR = "exemplar"
+
+
+class Neighbors(NamedTuple):
+    """What a graph found for each of the M patches of a query image.
+
+    Attributes:
+        image: The database image, shape (B, 3, H', W'), RGB.
+        index: Places of the K neighbours in its patch grid, row-major, nearest first, shape (B, M, K), int64.
+        weight: By how much each counts, summing to 1 over K, shape (B, M, K).
+    """
+
+    image: Tensor
+    index: Tensor
+    weight: Tensor
 
 
 class MSGNNArch(nn.Module):
@@ -182,6 +196,28 @@ class MSGNNArch(nn.Module):
         with map_pool():
             return self._derain(rainy, exemplar, pyramid, region)
 
+    @torch.no_grad()
+    def neighbors(self, rainy: Tensor, exemplar: Tensor | None = None) -> dict[str, Neighbors]:
+        """Return what each graph finds for every patch of a rainy image, by the graph's name; empty without graphs.
+
+        Args:
+            rainy: Rainy images (B, 3, H, W), RGB with range [0, 1].
+            exemplar: As in `forward`.
+
+        Returns:
+            The image, half and quarter are called ``scale1``, ``scale2``, ``scale4``, the other image ``exemplar``.
+
+        Raises:
+            ValueError: If a shape is wrong.
+        """
+        _check_image("rainy", rainy)
+        rainy = rainy.contiguous(memory_format=torch.channels_last)
+        databases = self._databases(rainy, exemplar, None) if self.graphs else {}
+        return {
+            name: Neighbors(databases[name], *graph.neighbors(rainy, databases[name]))
+            for name, graph in self.graphs.items()
+        }
+
     def _derain(
         self,
         rainy: Tensor,
@@ -223,9 +259,7 @@ class MSGNNArch(nn.Module):
         region: Region | None,
     ) -> list[Tensor]:
         """Run every graph; returns a map (B, C, H, W) of each, or the region of it."""
-        databases = {_scale_name(s): level for s, level in zip(self.scales, self._pyramid(rainy, pyramid), strict=True)}
-        if self.use_exemplar:
-            databases[EXEMPLAR] = self._exemplar(rainy, exemplar)
+        databases = self._databases(rainy, exemplar, pyramid)
         maps = []
         for name, graph in self.graphs.items():
             branch = self.branches[name] if self.branches else None
@@ -235,6 +269,13 @@ class MSGNNArch(nn.Module):
             features = None if branch is None else branch(databases[name])
             maps.append(graph(rainy, databases[name], features))
         return maps
+
+    def _databases(self, rainy: Tensor, exemplar: Tensor | None, pyramid: Sequence[Tensor] | None) -> dict[str, Tensor]:
+        """Return the image that each graph searches."""
+        databases = {_scale_name(s): level for s, level in zip(self.scales, self._pyramid(rainy, pyramid), strict=True)}
+        if self.use_exemplar:
+            databases[EXEMPLAR] = self._exemplar(rainy, exemplar)
+        return databases
 
     def _pyramid(self, rainy: Tensor, pyramid: Sequence[Tensor] | None) -> Sequence[Tensor]:
         if pyramid is None:

@@ -16,6 +16,7 @@ SUBCOMMANDS = (
     "test",
     "ablate",
     "report",
+    "graph",
     "metrics",
     "restore",
     "export",

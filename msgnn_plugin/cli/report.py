@@ -1,4 +1,4 @@
-"""`basicsr report`: what runs left, as tables."""
+"""`basicsr report`: what runs left: pages with pictures and curves, or ablation tables."""
 
 import argparse
 import csv
@@ -8,42 +8,101 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgnn_plugin.cli.errors import sentence
+
 if TYPE_CHECKING:
     from msgnn_plugin.adapters.basicsr.ablation.rows import Row
 
 NAME = "report"
-HELP = "print ablation tables with the paper's numbers beside ours"
+HELP = "make a page of training and test runs, or print ablation tables with the paper's numbers beside ours"
 _COLUMNS = ("", "parameters", "PSNR, paper", "PSNR, ours", "SSIM, paper", "SSIM, ours", "state")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments."""
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="folders of runs: experiments/NAME, results/NAME")
+    parser.add_argument("--html", metavar="FILE", help="page to write of the runs (report.html, unless --markdown)")
+    parser.add_argument(
+        "--pictures", type=int, metavar="N", help="how many of the best and of the worst pictures the page shows (3)"
+    )
     parser.add_argument(
         "--ablation",
         nargs="+",
-        required=True,
         metavar="FILE",
         help="option files, one a row: options/ablation/table5_*.yml",
     )
-    parser.add_argument("--out", metavar="DIR", help="folder of the runs, as given to `basicsr ablate`")
+    parser.add_argument(
+        "--out", metavar="DIR", help="with --ablation: folder of the runs, as given to `basicsr ablate`"
+    )
     forms = parser.add_mutually_exclusive_group()
-    forms.add_argument("--json", action="store_const", const="json", dest="form", help="print JSON, with every metric")
-    forms.add_argument("--csv", action="store_const", const="csv", dest="form", help="print CSV")
+    forms.add_argument(
+        "--json", action="store_const", const="json", dest="form", help="with --ablation: print JSON, with every metric"
+    )
+    forms.add_argument("--csv", action="store_const", const="csv", dest="form", help="with --ablation: print CSV")
     forms.add_argument("--markdown", action="store_const", const="markdown", dest="form", help="print Markdown")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the tables.
+    """Print the tables, or write the page.
 
     Returns:
-        0, also where rows are missing: they are shown as such.
+        0, also where rows of an ablation are missing, which are shown as such; 1 where a run, or a file of one, could
+        not be read.
     """
+    _check(args)
+    if args.runs:
+        return _report_runs(args)
     from msgnn_plugin.adapters.basicsr import register
     from msgnn_plugin.adapters.basicsr.ablation.rows import read_rows
 
     register()
     print_report(read_rows(args.ablation, None if args.out is None else Path(args.out).expanduser()), args.form)
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raise where arguments of the two reports are mixed."""
+    if bool(args.runs) == bool(args.ablation):
+        got = "both" if args.runs else "none"
+        raise ValueError(f"report: either RUN or `--ablation` must be given, got {got}.")
+    foreign = {"--html": args.html, "--pictures": args.pictures}
+    other = "`--ablation`"
+    if args.runs:
+        foreign = {"--out": args.out, f"--{args.form}": args.form if args.form in ("json", "csv") else None}
+        other = "RUN"
+    for name, value in foreign.items():
+        if value is not None:
+            raise ValueError(f"report: `{name}` must be left out with {other}, got {value!r}.")
+    if args.pictures is not None and args.pictures < 0:
+        raise ValueError(f"report: `--pictures` must be at least 0, got {args.pictures}.")
+
+
+def _report_runs(args: argparse.Namespace) -> int:
+    from msgnn_plugin.adapters.basicsr.reporting.runs import read_run
+    from msgnn_plugin.cli.report_runs import describe_run, make_markdown, make_page
+    from msgnn_plugin.data.atomic import write_bytes_atomic
+
+    runs, problems = [], []
+    for name in dict.fromkeys(args.runs):
+        try:
+            runs.append(read_run(Path(name).expanduser()))
+        except (ValueError, OSError) as error:
+            problems.append(sentence(error))
+    if not runs:
+        raise ValueError(problems[0])
+    page = args.html or (None if args.form == "markdown" else "report.html")
+    count = 3 if args.pictures is None else args.pictures
+    parts = [describe_run(each, count, embed=page is not None) for each in runs]
+    if page is not None:
+        write_bytes_atomic(Path(page), make_page(runs, parts, problems).encode())
+    if args.form == "markdown":
+        print(make_markdown(runs, parts, problems), end="")
+    faults = [*problems, *(problem for each in runs for problem in each.problems)]
+    for fault in faults:
+        print(f"basicsr report: error: {' '.join(fault.split())}", file=sys.stderr)
+    if page is not None:
+        print(f"{page}: {len(runs)} of {len(set(args.runs))} runs.", file=sys.stderr)
+    return 1 if faults else 0
 
 
 def print_report(rows: Sequence["Row"], form: str | None = None) -> None:

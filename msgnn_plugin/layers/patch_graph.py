@@ -101,6 +101,17 @@ class GraphAggregator(nn.Module):
         with torch.no_grad():
             return self._search(*self._embed(*self._padded(query_image, database_image)))
 
+    def neighbors(self, query_image: Tensor, database_image: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the neighbours' places and the weights by which `forward` sums them, without gradient.
+
+        Shape: (B, 3, H, W), (B, 3, H', W') -> (B, M, K) int64, (B, M, K), weights summing to 1 over K. Sides below
+        `minimum_side` are padded first.
+        """
+        database_image = query_image if database_image is None else database_image
+        self._check_images(query_image, database_image, None)
+        with torch.no_grad():
+            return self._attend(*self._embed(*self._padded(query_image, database_image)))
+
     def forward(
         self, query_image: Tensor, database_image: Tensor | None = None, database_features: Tensor | None = None
     ) -> Tensor:
@@ -130,6 +141,20 @@ class GraphAggregator(nn.Module):
         Shape: (B, C, H, W), (B, C, H', W'), (B, C, H', W') -> (B, C, H, W). ``values`` are what is summed; ``window``
         are the search's ``window_size`` and ``window_origin`` where the maps are parts of larger ones.
         """
+        index, weight = self._attend(query, database, window)
+        return patch_aggregate(
+            values,
+            index,
+            weight.to(values.dtype),
+            patch_size=self.patch_size,
+            stride=self.stride,
+            output_size=(query.shape[2], query.shape[3]),
+        )
+
+    def _attend(
+        self, query: Tensor, database: Tensor, window: tuple[int | None, Tensor | None] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the neighbours' places (B, M, K) and their weights, at least float32."""
         index, _ = self._search(query.detach(), database.detach(), window)
         if self.variant == "paper":
             logits = self._signed_attention(query, database, index)
@@ -140,15 +165,7 @@ class GraphAggregator(nn.Module):
                 )
             logits = self.attention(difference.flatten(0, 2)).view(index.shape)
         # Softmax over the neighbours is exp(CNN(D)) over its sum, Eq. (4) and (6).
-        weight = at_least_float32(logits).softmax(dim=-1).to(values.dtype)
-        return patch_aggregate(
-            values,
-            index,
-            weight,
-            patch_size=self.patch_size,
-            stride=self.stride,
-            output_size=(query.shape[2], query.shape[3]),
-        )
+        return index, at_least_float32(logits).softmax(dim=-1)
 
     def _check_images(self, query_image: Tensor, database_image: Tensor, features: Tensor | None) -> None:
         for name, image in (("query_image", query_image), ("database_image", database_image)):

@@ -17,6 +17,17 @@ def grid_padding(size: int, patch_size: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
+def patch_start(place: int, size: int, patch_size: int, stride: int) -> int:
+    """Return a patch's first pixel along an axis of ``size`` pixels; negative where it begins in the padding."""
+    return place * stride - grid_padding(size, patch_size, stride)[0]
+
+
+def nearest_place(pixel: int, size: int, patch_size: int, stride: int) -> int:
+    """Return the place, along an axis of ``size`` pixels, of the patch whose middle is nearest to a pixel."""
+    first_middle = patch_start(0, size, patch_size, stride) + (patch_size - 1) / 2
+    return min(max(round((pixel - first_middle) / stride), 0), grid_length(size, patch_size, stride) - 1)
+
+
 def extract_patches(image: Tensor, patch_size: int, stride: int) -> Tensor:
     """Cut a map into its grid of zero-padded patches.
 

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from msgnn_plugin.layers import GraphAggregator
+from msgnn_plugin.ops.grid import coverage, extract_patches, sum_patches
 
 
 def image(*shape, seed=0):
@@ -67,3 +68,20 @@ def test_rejects_wrong_shapes():
         graph(image(2, 3, 9, 9), image(1, 3, 9, 9))
     with pytest.raises(ValueError, match="`database_features` must have the batch and size of `database_image`"):
         graph(image(1, 3, 9, 9), None, image(1, 4, 9, 10))
+
+
+@pytest.mark.parametrize(("size", "stride"), [((12, 15), 3), ((2, 2), 3), ((7, 10), 2)])
+def test_neighbors_and_weights_are_those_of_the_sum(size, stride):
+    graph = GraphAggregator(num_feat=4, stride=stride, num_neighbors=3, window_size=None).double()
+    query, database = image(1, 3, *size).double(), image(1, 3, 9, 18, seed=1).double()
+    index, weight = graph.neighbors(query, database)
+    torch.testing.assert_close(weight.sum(-1), torch.ones_like(weight[..., 0]))
+    assert len(weight.unique()) > len(weight)
+    with torch.no_grad():
+        expected = graph(query, database)
+        padded = F.pad(query, (0, max(graph.minimum_side - size[1], 0), 0, max(graph.minimum_side - size[0], 0)))
+        patches = extract_patches(graph.embed(database), 3, stride)[0]
+        summed = (weight[0, ..., None] * patches[index[0]]).sum(1)[None]
+        rows, columns = padded.shape[2:]
+        output = sum_patches(summed, rows, columns, 3, stride) / coverage(summed, rows, columns, 3, stride)
+    torch.testing.assert_close(output[..., : size[0], : size[1]], expected)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from msgnn_plugin.adapters.basicsr.checkpoints import newest_checkpoint
 from msgnn_plugin.adapters.basicsr.components import registered
+from msgnn_plugin.adapters.basicsr.hardware import describe_hardware
 from msgnn_plugin.adapters.basicsr.option_rules import validation_tiling
 from msgnn_plugin.adapters.basicsr.saving import SavingMixin
 from msgnn_plugin.adapters.basicsr.schedules import linear_decay
@@ -61,6 +62,7 @@ class DerainingModel(ValidationMixin, SavingMixin, SRModel):
             BaseModel.__init__(self, opt)
             self.net_g = self.model_to_device(_from_weights(opt))
             self.print_network(self.net_g)
+        get_root_logger().info(f"Hardware: {describe_hardware(self.device)}")
 
     def model_to_device(self, net: nn.Module) -> nn.Module:
         """Move a network to its device, in the memory layout asked for, wrapped in distributed training."""

@@ -1,0 +1,1 @@
+"""What a training or test run has left, read for a report."""
