@@ -2,11 +2,13 @@
 
 import argparse
 import math
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgnn_plugin.cli.errors import name_once
+from msgnn_plugin.cli.outputs import check_file
 
 if TYPE_CHECKING:
     from msgnn_plugin.cli.measures import Measure
@@ -56,10 +58,14 @@ def run(args: argparse.Namespace) -> int:
     from msgnn_plugin.cli.measures import choose_measures
     from msgnn_plugin.metrics.table import MeasureTable
 
-    for option, path in (("--csv", args.csv), ("--json", args.json)):
-        if path is not None and Path(path).is_dir():
-            raise ValueError(f"metrics: `{option}` must name a file, got the folder {path!r}.")
     pairs = _find_pairs(args)
+    tables = {"--csv": args.csv, "--json": args.json}
+    read = [picture for pair in pairs.pairs for picture in pair if picture is not None]
+    for option, path in tables.items():
+        if path is not None:
+            check_file("metrics", option, path, inputs=[*read, *pairs.lone_results, *pairs.lone_cleans])
+    if None not in tables.values() and Path(args.csv).absolute() == Path(args.json).absolute():
+        raise ValueError(f"metrics: `--csv` and `--json` must name two files, got {args.csv!r} twice.")
     measures = choose_measures(_protocols(args), args.metric)
     for measure in measures:
         if measure.needs_clean and args.clean is None:
@@ -83,6 +89,9 @@ def _find_pairs(args: argparse.Namespace) -> "ResultPairs":
     from msgnn_plugin.data.images import list_images
     from msgnn_plugin.data.result_pairs import ResultPairs, list_results, pair_results
 
+    for name, folder in (("RESULT_DIR", args.results), ("GT_DIR", args.clean)):
+        if folder is not None and not os.path.isdir(folder):
+            raise ValueError(f"metrics: {name} must be a folder, got {folder!r}.")
     results = list_results(args.results)
     if args.clean is None:
         return ResultPairs([(result, None) for result in results], [], [])

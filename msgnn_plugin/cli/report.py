@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgnn_plugin.cli.errors import sentence
+from msgnn_plugin.cli.outputs import check_file
 
 if TYPE_CHECKING:
     from msgnn_plugin.adapters.basicsr.ablation.rows import Row
@@ -82,6 +83,11 @@ def _report_runs(args: argparse.Namespace) -> int:
     from msgnn_plugin.cli.report_runs import describe_run, make_markdown, make_page
     from msgnn_plugin.data.atomic import write_bytes_atomic
 
+    page = args.html
+    if page is None and args.form != "markdown":
+        page = "report.html"
+    if page is not None:
+        check_file("report", "--html", page, suffixes=(".html", ".htm"))
     runs, problems = [], []
     for name in dict.fromkeys(args.runs):
         try:
@@ -90,7 +96,6 @@ def _report_runs(args: argparse.Namespace) -> int:
             problems.append(sentence(error))
     if not runs:
         raise ValueError(problems[0])
-    page = args.html or (None if args.form == "markdown" else "report.html")
     count = 3 if args.pictures is None else args.pictures
     parts = [describe_run(each, count, embed=page is not None) for each in runs]
     if page is not None:

@@ -154,8 +154,9 @@ def test_forms_of_pictures(tmp_path, make_pair):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere", "gt"], "nowhere must be a path to read or write, got: No such file or directory"),
-        (["results/norain-1_train_x.png", "gt"], "Not a directory"),
+        (["nowhere", "gt"], "RESULT_DIR must be a folder, got 'nowhere'"),
+        (["results/norain-1_train_x.png", "gt"], "RESULT_DIR must be a folder, got 'results/norain-1_train_x.png'"),
+        (["results", ""], "GT_DIR must be a folder, got ''"),
         (["empty", "gt"], "RESULT_DIR must hold at least one picture, got none directly in 'empty'"),
         (["results", "empty"], "GT_DIR must hold at least one picture, got none directly in 'empty'"),
         (["results"], "GT_DIR must be given unless `--metric niqe` or the like is asked for, got neither"),
