@@ -18,6 +18,7 @@ from msgnn_plugin.adapters.basicsr.reporting.logs import parse_losses, parse_opt
 from msgnn_plugin.adapters.basicsr.reporting.runs import ranked, read_run
 from msgnn_plugin.archs import MSGNNArch
 from msgnn_plugin.cli.main import main
+from msgnn_plugin.cli.report_curves import draw_panels
 from tests.adapters.tiny_run import NETWORK, make_project, measuring_options, run, tiny_options, write_options
 
 EVIL = "<img src=x onerror=alert(1)>|$\\frac{$"
@@ -345,6 +346,15 @@ def test_wrong_use_is_told(capsys, arguments, sentence):
     assert report(*arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert sentence in line
+
+
+def test_of_several_runs_every_curve_says_whose_it_is():
+    points = [(1, 2.0), (2, 1.0)]
+    drawn = draw_panels({"both": {"one": points, "_two": points}, "alone": {"_two": points}}).decode()
+    assert [drawn.count(f">{name}<") for name in ("one", " _two")] == [1, 2]
+    # A line beside the other's, and one beside each name: a run keeps its colour in every panel.
+    assert [drawn.count(f"fill: none; stroke: {colour}; ") for colour in ("#1f77b4", "#ff7f0e")] == [2, 4]
+    assert ">one<" not in draw_panels({"alone": {"one": points}}).decode()
 
 
 def test_what_a_resumed_run_did_again_counts_once(tmp_path):

@@ -182,7 +182,10 @@ def test_an_interrupted_run_is_gone_on_from_and_ends_the_same(make_clip, restore
     with monkeypatch.context() as patch:
         watch(patch, stop_after=15)
         assert restore(source, "--jobs", jobs) == 130
-    parts = [".a.mp4.parts", *(f".a.mp4.parts/{name}" for name in ("000000.nut", "000001.nut", "made-from.txt"))]
+    parts = [
+        ".a.mp4.parts",
+        *(f".a.mp4.parts/{name}" for name in ("000000.nut", "000001.nut", "lock", "made-from.txt")),
+    ]
     assert names(tmp_path / "out") == parts
     capsys.readouterr()
     with monkeypatch.context() as patch:

@@ -17,7 +17,7 @@ def test_the_second_is_told_and_a_killed_one_holds_nothing(tmp_path):
     holder = subprocess.Popen([sys.executable, "-c", code, file], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(BlockingIOError, match="^another is at work$"), sole_use(file, "another is at work"):
+        with pytest.raises(BlockingIOError, match=r"^another is at work$"), sole_use(file, "another is at work"):
             pass
     finally:
         holder.kill()
