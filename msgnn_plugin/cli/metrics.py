@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgnn_plugin.cli.errors import name_once
 from msgnn_plugin.cli.outputs import check_file
+from msgnn_plugin.cli.tables import print_table
 
 if TYPE_CHECKING:
     from msgnn_plugin.cli.measures import Measure
@@ -143,26 +144,22 @@ def _tell_alone(
 def _print_means(
     args: argparse.Namespace, measures: Sequence["Measure"], table: "MeasureTable", pairs: "ResultPairs"
 ) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(markup=False, highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = 200  # the 80 that stand for "unknown" would cut numbers off in a file
     against = "" if args.clean is None else f" against {args.clean}"
     failed = f", {len(table.failures)} failed" if table.failures else ""
-    drawn = Table(title=f"{args.results}{against}: {len(table.rows)} measured{failed}", title_justify="left")
-    for name in ("measure_protocol", "mean", "pictures", "left out"):
-        drawn.add_column(name, justify="left" if name in ("measure_protocol", "left out") else "right", no_wrap=True)
+    rows = []
     for column in table.columns:
         mean = table.mean(column)
-        value = "-" if math.isnan(mean.value) else f"{mean.value:.4f}"
-        drawn.add_row(column, value, str(mean.count), _left_out(mean))
-    console.print(drawn)
-    for measure in measures:
-        console.print(f"- {measure.name}: {measure.about}.")
-    for addition in filter(None, (pairs.beginning, pairs.ending)):
-        console.print(f"- Taken off the name of every result: {addition}")
+        rows.append([column, "-" if math.isnan(mean.value) else f"{mean.value:.4f}", str(mean.count), _left_out(mean)])
+    additions = filter(None, (pairs.beginning, pairs.ending))
+    print_table(
+        f"{args.results}{against}: {len(table.rows)} measured{failed}",
+        [("measure_protocol", "left"), ("mean", "right"), ("pictures", "right"), ("left out", "left")],
+        rows,
+        [
+            *(f"{measure.name}: {measure.about}." for measure in measures),
+            *(f"Taken off the name of every result: {addition}" for addition in additions),
+        ],
+    )
 
 
 def _left_out(mean: "Mean") -> str:

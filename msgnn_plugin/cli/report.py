@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgnn_plugin.cli.errors import sentence
 from msgnn_plugin.cli.outputs import check_file
+from msgnn_plugin.cli.tables import markdown_table, print_table
 
 if TYPE_CHECKING:
     from msgnn_plugin.adapters.basicsr.ablation.rows import Row
@@ -158,27 +159,13 @@ def _remarks(table: dict[str, Any]) -> list[str]:
 
 def _print_markdown(table: dict[str, Any]) -> None:
     print(f"### {table['table']}\n")
-    for cells in (_COLUMNS, ["---"] * len(_COLUMNS), *(_cells(row) for row in table["rows"])):
-        print("| " + " | ".join(cells) + " |")
-    print()
+    print(markdown_table([_COLUMNS, *map(_cells, table["rows"])]), end="\n\n")
     for remark in _remarks(table):
         print(f"- {remark}")
     print()
 
 
 def _print_terminal(table: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(markup=False, highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = 200  # the 80 that stand for "unknown" would cut numbers off in a file
-    drawn = Table(title=table["table"], title_justify="left")
-    for name in _COLUMNS:
-        drawn.add_column(name, justify="right" if "," in name else "left", no_wrap=True)
-    for row in table["rows"]:
-        drawn.add_row(*_cells(row))
-    console.print(drawn)
-    for remark in _remarks(table):
-        console.print(f"- {remark}")
-    console.print()
+    columns = [(name, "right" if "," in name else "left") for name in _COLUMNS]
+    print_table(table["table"], columns, map(_cells, table["rows"]), _remarks(table))
+    print()
