@@ -4,7 +4,6 @@ import csv
 import json
 import math
 import re
-import shlex
 import sys
 import types
 
@@ -205,7 +204,7 @@ def test_niqe_of_a_folder_without_a_clean_side(tmp_path):
     assert rows["mean"]["niqe_basicsr"] == rows["coffee.png"]["niqe_basicsr"]
 
 
-def test_the_commands_of_the_page(repository, tmp_path, monkeypatch, make_pair, capsys):
+def test_the_commands_of_the_page(page_commands, repository, tmp_path, monkeypatch, make_pair, capsys):
     for folder in ("results/rain100l", "gt/rain100l", "results/real"):
         (tmp_path / folder).mkdir(parents=True)
     for number in range(2):
@@ -220,10 +219,10 @@ def test_the_commands_of_the_page(repository, tmp_path, monkeypatch, make_pair, 
     monkeypatch.setitem(sys.modules, "pyiqa", module)
     monkeypatch.chdir(tmp_path)
     page = (repository / "docs" / "metrics.md").read_text()
-    commands = [line for block in re.findall(r"^```\n(.*?)^```", page, re.M | re.S) for line in block.splitlines()]
+    commands = page_commands("metrics.md")
     assert len(commands) == 4
-    for command in commands:
-        assert main(shlex.split(command)[1:]) == 0
+    for arguments in commands:
+        assert main(arguments) == 0
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
         "rain100l.csv",
         "rain100l.json",

@@ -4,7 +4,6 @@ import base64
 import csv
 import hashlib
 import re
-import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -369,20 +368,19 @@ def test_what_a_resumed_run_did_again_counts_once(tmp_path):
     assert parse_type_weights(text) == {"drs": [(60, 0.06297, 0.25)], "nrd": [(60, 0.04077, 0.75)]}
 
 
-def test_commands_of_the_page(repository, project, tmp_path, monkeypatch, make_pair, capsys):
+def test_commands_of_the_page(page_commands, project, tmp_path, monkeypatch, make_pair, capsys):
     monkeypatch.chdir(tmp_path)
-    text = (repository / "docs/report.md").read_text()
-    commands = re.findall(r"^basicsr (.+)$", text.replace("\\\n", " "), re.MULTILINE)
+    commands = page_commands("report.md")
     assert len(commands) >= 4
-    for command in commands:
-        for place in re.findall(r"(?:experiments|results)/\w+", command):
-            if not Path(place).exists():
-                Path(place).parent.mkdir(exist_ok=True)
-                kind = "experiments/tiny" if place.startswith("experiments") else "results/measured"
-                Path(place).symlink_to(project / kind)
+    words = " ".join(word for arguments in commands for word in arguments)
+    for place in re.findall(r"(?:experiments|results)/\w+", words):
+        if not Path(place).exists():
+            Path(place).parent.mkdir(exist_ok=True)
+            kind = "experiments/tiny" if place.startswith("experiments") else "results/measured"
+            Path(place).symlink_to(project / kind)
     Image.fromarray(make_pair(1, (330, 470))[0]).save("rainy.png")
     Image.fromarray(make_pair(2)[0]).save("other.png")
-    for command in commands:
-        assert main(shlex.split(command.partition(" > ")[0])) == 0, capsys.readouterr().err
-    written = set(re.findall(r"[\w-]+\.(?:html|png)", " ".join(commands))) - {"rainy.png", "other.png"}
+    for arguments in commands:
+        assert main(arguments[: arguments.index(">")] if ">" in arguments else arguments) == 0, capsys.readouterr().err
+    written = set(re.findall(r"[\w-]+\.(?:html|png)", words)) - {"rainy.png", "other.png"}
     assert all(Path(name).stat().st_size for name in written | {"report.html"})
