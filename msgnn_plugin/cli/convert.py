@@ -1,7 +1,8 @@
 """`basicsr convert`: weights from .pth to .safetensors and back."""
 
 import argparse
-from pathlib import Path
+
+from msgnn_plugin.cli.outputs import check_file
 
 NAME = "convert"
 HELP = "turn weights from .pth into .safetensors or back"
@@ -24,12 +25,8 @@ def run(args: argparse.Namespace) -> int:
     from msgnn_plugin.archs import from_state_dict, load_weights
     from msgnn_plugin.archs.state_dict import unwrap
 
-    source, out = Path(args.source), Path(args.out)
-    if out.suffix not in (".pth", ".safetensors"):
-        raise ValueError(f"convert: OUT must end in .pth or .safetensors, got {args.out!r}.")
-    if out.exists() and source.exists() and out.samefile(source):
-        raise ValueError(f"convert: OUT must be another file than IN, got {args.out!r} twice; name a new one.")
-    weights = unwrap(load_weights(source))
+    out = check_file("convert", "OUT", args.out, suffixes=(".pth", ".safetensors"), inputs=[args.source])
+    weights = unwrap(load_weights(args.source))
     network = from_state_dict(weights)  # so that what is written can be read
     write_weights(weights, out)
     print(f"{out}: {len(weights)} tensors of {type(network).__name__}.")

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from msgnn_plugin.cli.outputs import check_file
+
 NAME = "export"
 HELP = "write a network as ONNX or for torch.export, any picture size, and check the file"
 FORMATS = ("onnx", "pt2")
@@ -30,11 +32,12 @@ def run(args: argparse.Namespace) -> int:
     kind = args.format or Path(args.out).suffix.removeprefix(".").lower()
     if kind not in FORMATS:
         raise ValueError(f"export: `--out` must end in .onnx or .pt2, or `--format` say which, got {args.out!r}.")
+    out = check_file("export", "--out", args.out, inputs=[args.weights])
     from msgnn_plugin.archs import from_state_dict, load_weights
     from msgnn_plugin.exporting import export_network
 
     network = from_state_dict(load_weights(args.weights))
-    agreement = export_network(network, args.out, kind=kind, exemplar_input=args.exemplar_input)
+    agreement = export_network(network, out, kind=kind, exemplar_input=args.exemplar_input)
     inputs = "rainy and exemplar" if args.exemplar_input else "rainy"
     sizes = ", ".join(f"{width}x{height}" for height, width in agreement.sizes)
     print(f"Wrote {args.out}: {type(network).__name__} from {inputs} to derained, one picture at a time.")

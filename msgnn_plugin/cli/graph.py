@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgnn_plugin.cli.outputs import check_file
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -43,9 +45,8 @@ def run(args: argparse.Namespace) -> int:
     from msgnn_plugin.data.atomic import atomic_path
     from msgnn_plugin.data.image_file import read_picture
 
-    out = Path(args.out)
-    if out.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"graph: `-o` must end in {', '.join(SUFFIXES)}, got {args.out!r}.")
+    read = [args.picture, *filter(None, [args.exemplar])]
+    out = check_file("graph", "-o", args.out, suffixes=SUFFIXES, inputs=read)
     rgb = read_picture(args.picture).rgb
     at = _parse_place(args.at, *rgb.shape[:2])
     network = from_state_dict(load_weights(args.weights))

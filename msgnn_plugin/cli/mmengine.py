@@ -2,6 +2,8 @@
 
 import argparse
 
+from msgnn_plugin.cli.outputs import check_file
+
 NAME = "mmengine"
 HELP = "train and test as a config of mmengine says"
 
@@ -48,5 +50,6 @@ def run(args: argparse.Namespace) -> int:
     elif args.action == "test":
         pipelines.test(args.config, args.weights, settings=args.cfg_options, work_dir=args.work_dir)
     else:
+        check_file("mmengine", "--output", args.output, suffixes=(".pth", ".safetensors"), inputs=[args.checkpoint])
         pipelines.export_weights(args.checkpoint, args.output)
     return 0

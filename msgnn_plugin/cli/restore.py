@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgnn_plugin.cli.outputs import check_folder
+
 if TYPE_CHECKING:
     from msgnn_plugin.data.picture_files import PictureJob
     from msgnn_plugin.restoration import Restorer
@@ -112,6 +114,7 @@ def run(args: argparse.Namespace) -> int:
     from msgnn_plugin.data.picture_files import plan_pictures
 
     jobs = plan_pictures(args.inputs, args.out, recursive=args.recursive)
+    check_folder(Path(args.out))
     cleans = _clean_pictures(args.clean, jobs)
     videos = [job for job in jobs if job.is_video]
     if videos and (args.compare or args.clean is not None):
@@ -182,8 +185,13 @@ def _tiling(args: argparse.Namespace) -> "Tiling":
     from msgnn_plugin.tiling import Tiling
 
     tile = args.tile
-    if tile is not None and tile.strip().isdecimal():
-        tile = int(tile)
+    if tile not in (None, "auto"):
+        try:
+            tile = int(tile)
+        except ValueError:
+            raise ValueError(
+                f"restore: `--tile` must be a whole number of pixels or auto, got {args.tile!r}."
+            ) from None
     return Tiling(tile=tile, tile_overlap=args.tile_overlap, tile_database=args.database, memory=args.memory)
 
 
@@ -197,12 +205,14 @@ def _clean_pictures(clean: str | None, jobs: list["PictureJob"]) -> list[Path | 
     if not path.is_dir():
         if len(jobs) > 1:
             raise ValueError(f"restore: `--clean` must be a folder if there are several inputs, got {clean!r}.")
+        if not path.is_file():
+            raise FileNotFoundError(f"restore: `--clean` must be a picture or a folder of some, got {clean!r}.")
         return [path]
     partners = [find_partner(path, job.place) for job in jobs]
     missing = [job.place for job, partner in zip(jobs, partners, strict=True) if partner is None]
     if missing:
         raise FileNotFoundError(
             f"restore: `--clean` must hold a picture of the same name for every input, got none for {str(missing[0])!r}"
-            f" and {len(missing) - 1} others in {clean!r}."
+            f"{f' and {len(missing) - 1} others' if missing[1:] else ''} in {clean!r}."
         )
     return partners
