@@ -1,5 +1,7 @@
 """The server of `basicsr demo`: it answers at one port, and neither it nor the page fetches anything elsewhere."""
 
+import atexit
+import os
 import signal
 import socket
 import threading
@@ -31,9 +33,10 @@ def open_port(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (")[0]
         raise OSError(
             f"demo: `--port` must be free and `--host` an address of this machine, got {host} port {port} "
-            f"({(error.strerror or str(error)).partition(" (")[0]}); choose another, for example `--port 0`."
+            f"({reason}); choose another, for example `--port 0`."
         ) from error
 
 
@@ -79,8 +82,13 @@ def serve(page: gr.Blocks, port: socket.socket, *, max_bytes: int, only_here: bo
     address = f"[{host}]" if ":" in host else host
     print(f"Open http://{address}:{number} in a browser; Ctrl-C ends.", flush=True)
     thread.start()
-    while thread.is_alive():
-        thread.join(1)
+    try:
+        while thread.is_alive():
+            thread.join(1)
+    except KeyboardInterrupt:
+        # PyTorch's threads abort a process that ends by the usual way while they are at work.
+        atexit.register(os._exit, 130)
+        raise
 
 
 class _OnlyFromHere:
