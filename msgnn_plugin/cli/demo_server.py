@@ -54,11 +54,13 @@ def serve(page: gr.Blocks, port: socket.socket, *, max_bytes: int, only_here: bo
         KeyboardInterrupt: On Ctrl-C or SIGTERM.
     """
     processing_utils.async_ssrf_protected_get = _refuse_to_download
-    app = FastAPI(openapi_url=None)
+    without_api_pages = {"openapi_url": None}
+    app = FastAPI(**without_api_pages)
     app = gr.mount_gradio_app(
         app,
         page,
         path="/",
+        app_kwargs=without_api_pages,
         footer_links=[],
         run_history=False,
         allowed_paths=[],
