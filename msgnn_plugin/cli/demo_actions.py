@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from msgnn_plugin.archs.msgnn import Neighbors
-from msgnn_plugin.cli.demo_models import DemoModels, Request
+from msgnn_plugin.cli.demo_models import OWN, DemoModels, Request
 
 # What users' files raise. Anything else is a fault of ours: the page says "Error", the terminal has the traceback.
 _BAD = (ValueError, MemoryError)
@@ -61,6 +61,14 @@ class PageActions:
         """
         settings = gr.update(**self.exemplar_settings(model))
         return settings, gr.update(visible=False), self.graph_note(model), _no_figure()
+
+    def choose_exemplar(self, model: str, exemplar: str | None) -> tuple:
+        """Offer to upload an exemplar where the user has one; neighbours in another exemplar go.
+
+        Returns:
+            For own exemplar, caption and figure.
+        """
+        return gr.update(visible=exemplar == OWN), self.graph_note(model), _no_figure()
 
     def derain(self, picture: str | None, model: str, exemplar: str | None, own_exemplar: str | None) -> tuple:
         """Take the rain out of the picture.

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from msgnn_plugin.cli.demo_actions import SLIDER, PageActions
-from msgnn_plugin.cli.demo_models import OWN, DemoModels
+from msgnn_plugin.cli.demo_models import DemoModels
 
 # Seconds for which uploads and results are kept, and seconds between looking for older ones.
 KEPT, SWEPT = 3600, 600
@@ -21,7 +21,8 @@ CSS = """
 
 def make_theme() -> gr.themes.Base:
     """Return a theme with the system's own fonts, for which nothing is fetched."""
-    return gr.themes.Default(primary_hue="blue", font=_FONT, font_mono=("ui-monospace", "monospace"))
+    theme = gr.themes.Default(primary_hue="blue", font=_FONT, font_mono=("ui-monospace", "monospace"))
+    return theme.set(block_info_text_color="*neutral_600")  # darker, to be read easily
 
 
 def build_page(models: DemoModels, folder: Path, *, jobs: int, waiting: int, megabytes: float) -> gr.Blocks:
@@ -80,9 +81,9 @@ def build_page(models: DemoModels, folder: Path, *, jobs: int, waiting: int, meg
         light = {"api_visibility": "private", "show_progress": "hidden"}
         picture.change(actions.show, [picture, model], [*results, shown, found], **light | {"show_progress": "minimal"})
         model.change(actions.choose_model, [model], [exemplar, own, caption, figure], **light)
-        exemplar.change(lambda choice: gr.update(visible=choice == OWN), [exemplar], [own], **light)
+        exemplar.change(actions.choose_exemplar, [model, exemplar], [own, caption, figure], **light)
         start.click(actions.derain, request, [message, slider, download], **heavy, show_progress_on=[slider])
-        shown.select(actions.find, [*request, found], [caption, figure, found], **heavy, show_progress_on=[figure])
+        shown.select(actions.find, [*request, found], [caption, figure, found], **heavy, show_progress_on=[caption])
     page.queue(max_size=waiting, default_concurrency_limit=8)
     return page
 

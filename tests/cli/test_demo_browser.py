@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -42,13 +43,25 @@ class Server:
     def __init__(self, folder, *arguments):
         self.folder = folder
         self.log = folder / "log.txt"
+        # Whatever it fetched elsewhere would go through this proxy, which never answers.
+        self.proxy = socket.create_server(("127.0.0.1", 0))
+        self.proxy.setblocking(False)
+        proxies = dict.fromkeys(
+            ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), f"http://127.0.0.1:{self.proxy.getsockname()[1]}"
+        )
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "msgnn_plugin.cli", "demo", "--port", "0", "--device", "cpu", *arguments],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
-                env={**os.environ, "TMPDIR": str(folder), "GRADIO_ALLOWED_PATHS": "/", "GRADIO_SHARE": "True"},
+                env={
+                    **os.environ,
+                    **proxies,
+                    "TMPDIR": str(folder),
+                    "GRADIO_ALLOWED_PATHS": "/",
+                    "GRADIO_SHARE": "True",
+                },
                 # A shell that runs the tests in the background has them ignore it.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
@@ -74,6 +87,7 @@ class Server:
     def stop(self):
         self.process.kill()
         self.process.wait(LIMIT)
+        self.proxy.close()
 
 
 def wait_for(condition):
@@ -313,6 +327,8 @@ def test_no_request_left_the_machine(page, server):
     requests = [url for url in page.requests() if not url.startswith(("data:", "blob:", "chrome"))]
     assert len(requests) > 50
     assert not [url for url in requests if not url.startswith(f"{server.address}/")]
+    with pytest.raises(BlockingIOError):  # nobody asked for a connection
+        server.proxy.accept()
 
 
 def test_ctrl_c_ends_at_once_and_leaves_nothing(weights, tmp_path):

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from msgnn_plugin.archs import MSGNNArch, NLCLGenerator
+from msgnn_plugin.archs import MSGNNArch, NLCLGenerator, UniRainArch
 from msgnn_plugin.cli import demo
 from msgnn_plugin.cli.main import main
 
@@ -163,10 +163,15 @@ class TestActions:
         plain = save_weights(tmp_path / "plain.pth", MSGNNArch(**SMALL, use_exemplar=False))
         nlcl = save_weights(tmp_path / "nlcl.pth", NLCLGenerator(num_feat=4, num_blocks=1))
         actions = make_actions(weights, plain, nlcl)
+        for choice in ("self", "own"):
+            own, _, figure = actions.choose_exemplar("net.pth", choice)
+            assert own["visible"] == (choice == "own")
+            assert not figure["visible"]
         assert [choice for _, choice in actions.models.exemplars("net.pth")] == ["self", "own"]
         for name in ("plain.pth", "nlcl.pth"):
-            exemplar, _, caption, _ = actions.choose_model(name)
+            exemplar, own, caption, _ = actions.choose_model(name)
             assert not exemplar["visible"]
+            assert not own["visible"]
             assert ("no graph" in caption) == (name == "nlcl.pth")
 
     def test_bad_files_are_told_without_folders(self, make_actions, weights, pictures, tmp_path):
@@ -208,15 +213,22 @@ class TestActions:
         ):
             assert re.search("second.png: 144 x 96 pixels need about .* of memory, more than the", message), message
 
+    def test_networks_of_unknown_memory_run_in_tiles(self, make_actions, tmp_path, pictures, monkeypatch):
+        tiny = {"num_feat": 4, "num_blocks": (1, 1, 1, 1), "num_refinement": 1, "num_heads": (1, 1, 2, 2)}
+        weights = save_weights(tmp_path / "unirain.pth", UniRainArch(**tiny))
+        monkeypatch.setattr("msgnn_plugin.cli.demo_models.UNKNOWN_TILE", 64)
+        result = downloaded(make_actions(weights).derain(pictures[0], "unirain.pth", None, None))
+        np.testing.assert_array_equal(result, restored(tmp_path, pictures[0], weights, "--tile", "64"))
+
     def test_users_results_do_not_mix(self, make_actions, weights, tmp_path):
-        actions = make_actions(weights, jobs=3)
         files = []
         for number in range(6):
             colour = tuple(int(value) for value in np.random.default_rng(number).integers(0, 256, 3))
             files.append(str(tmp_path / f"{number % 3}" / "same name.png"))
             Path(files[-1]).parent.mkdir(exist_ok=True)
             Image.new("RGB", (30 + number % 3, 40), colour).save(files[-1])
-        alone = {file: downloaded(actions.derain(file, "net.pth", "self", None)) for file in files}
+        one_by_one, actions = make_actions(weights), make_actions(weights, jobs=3)
+        alone = {file: downloaded(one_by_one.derain(file, "net.pth", "self", None)) for file in files}
         with ThreadPoolExecutor(3) as pool:
             answers = list(pool.map(lambda file: actions.derain(file, "net.pth", "self", None), files * 2))
         assert len({answer[2]["value"] for answer in answers}) == len(answers)
