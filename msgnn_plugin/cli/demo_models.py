@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from numpy.typing import NDArray
 
 from msgnn_plugin.archs import MSGNNArch, from_state_dict, load_weights
@@ -21,8 +22,8 @@ from msgnn_plugin.tiling import ExactlyTiled, Tiling
 # Choices of the exemplar, by what the page's radio button returns.
 BANK, FOLDER, SELF, OWN = "bank", "folder", "self", "own"
 _LABELS = {
-    BANK: "The most alike rain of those stored in the model",
-    FOLDER: "The most alike rain of this server's pictures",
+    BANK: "The stored picture with the most similar rain",
+    FOLDER: "This server's picture with the most similar rain",
     SELF: "None: the picture itself",
     OWN: "A picture of mine",
 }
@@ -164,8 +165,6 @@ class DemoModels:
         Raises:
             ValueError: If the file is gone.
         """
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
         rgb = self._read(request.picture).rgb
         height, width = rgb.shape[:2]
         place = _full_place(at[0], width, height), _full_place(at[1], height, width)

@@ -15,7 +15,7 @@ _FONT = ("system-ui", "sans-serif")
 CSS = """
 .gradio-container { width: 100% !important; max-width: 1400px !important; margin: 0 auto; }
 .complaint { border-left: 4px solid #b91c1c; padding: 0.5em 0.8em; background: #fef2f2; color: #7f1d1d; }
-.note { opacity: 0.75; }
+.note { opacity: 0.85; }
 """
 
 

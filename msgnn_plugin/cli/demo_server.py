@@ -19,7 +19,7 @@ from msgnn_plugin.cli.demo_page import CSS, make_theme
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# Inline scripts and styles are gradio's own. Everything else the browser fetches comes from this server.
+# Inline and evaluated scripts are gradio's own, which stops without. Everything else the browser fetches comes from this server.
 _POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'"
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from msgnn_plugin.archs import MSGNNArch, NLCLGenerator, UniRainArch
 from msgnn_plugin.cli import demo
 from msgnn_plugin.cli.main import main
+from msgnn_plugin.memory import estimate_bytes
 
 needs_gradio = pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="needs gradio, extra [demo]")
 SMALL = {"num_feat": 4, "num_blocks": 1, "num_groups": 2, "num_neighbors": 3, "window_size": 9}
@@ -213,6 +214,19 @@ class TestActions:
         ):
             assert re.search("second.png: 144 x 96 pixels need about .* of memory, more than the", message), message
 
+    def test_what_needs_tiles_is_derained_but_not_searched(
+        self, make_actions, weights, tmp_path, make_pair, monkeypatch
+    ):
+        Image.fromarray(make_pair(1, (300, 300))[0]).save(tmp_path / "large.png")
+        actions = make_actions(weights)
+        needed = estimate_bytes(MSGNNArch(**SMALL), (300, 300), (300, 300))
+        monkeypatch.setattr("msgnn_plugin.tiling.available_bytes", lambda device: needed - 1)
+        picture, click = str(tmp_path / "large.png"), SimpleNamespace(index=[1, 1])
+        downloaded(actions.derain(picture, "net.pth", "self", None))
+        caption, figure, _ = actions.find(picture, "net.pth", "self", None, None, click)
+        assert "large.png: 300 x 300 pixels need more memory than is available; take a smaller picture" in caption
+        assert not figure["visible"]
+
     def test_networks_of_unknown_memory_run_in_tiles(self, make_actions, tmp_path, pictures, monkeypatch):
         tiny = {"num_feat": 4, "num_blocks": (1, 1, 1, 1), "num_refinement": 1, "num_heads": (1, 1, 2, 2)}
         weights = save_weights(tmp_path / "unirain.pth", UniRainArch(**tiny))
@@ -252,6 +266,18 @@ class TestActions:
             found = kept
         other = actions.find(pictures[0], "net.pth", "self", pictures[1], found, click)[2]
         assert other is not found
+
+    def test_neighbours_are_those_of_the_network(self, make_actions, weights, pictures):
+        *_, (_, found) = make_actions(weights).find(
+            pictures[0], "net.pth", "own", pictures[1], None, SimpleNamespace(index=[0, 0])
+        )
+        images = [np.asarray(Image.open(picture), np.float32) / 255 for picture in pictures]
+        inputs = [torch.from_numpy(image).permute(2, 0, 1)[None] for image in images]
+        network = MSGNNArch.from_state_dict(torch.load(weights)).eval()
+        for name, expected in network.neighbors(*inputs).items():
+            torch.testing.assert_close(found[name].image, expected.image)
+            assert torch.equal(found[name].index, expected.index)
+            torch.testing.assert_close(found[name].weight, expected.weight)
 
     def test_no_graph_is_told(self, make_actions, pictures, tmp_path):
         actions = make_actions(save_weights(tmp_path / "nlcl.pth", NLCLGenerator(num_feat=4, num_blocks=1)))
