@@ -1,6 +1,7 @@
 """The server of `basicsr demo`: it answers at one port, and neither it nor the page fetches anything elsewhere."""
 
 import atexit
+import ipaddress
 import os
 import signal
 import socket
@@ -19,7 +20,8 @@ from msgnn_plugin.cli.demo_page import CSS, make_theme
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# Inline and evaluated scripts are gradio's own, which stops without. Everything else the browser fetches comes from this server.
+# Inline and evaluated scripts are gradio's own, whose pages stop without them. Everything else that the browser fetches
+# comes from this server.
 _POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'"
 
 
@@ -81,8 +83,9 @@ def serve(page: gr.Blocks, port: socket.socket, *, max_bytes: int, only_here: bo
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     # A daemon, and so are the threads it starts: Ctrl-C waits neither for open pages nor for a picture in work.
     thread = threading.Thread(target=server.run, args=([port],), daemon=True)
-    address = f"[{host}]" if ":" in host else host
-    print(f"Open http://{address}:{number} in a browser; Ctrl-C ends.", flush=True)
+    if ipaddress.ip_address(host).is_unspecified:
+        host = "localhost"
+    print(f"Open http://{f'[{host}]' if ':' in host else host}:{number} in a browser; Ctrl-C ends.", flush=True)
     thread.start()
     try:
         while thread.is_alive():
