@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as run_and_repeat
 
-from msgnn_plugin.archs.hyper import FIELDS, pack_hyper, unpack_hyper
+from msgnn_plugin.archs.msgnn_hyper import FIELDS, pack_hyper, unpack_hyper
 from msgnn_plugin.archs.msgnn_official import convert_official
-from msgnn_plugin.archs.state_dict import check_settings, unwrap
+from msgnn_plugin.archs.settings_in_weights import SettingsInWeights
+from msgnn_plugin.archs.state_dict import unwrap
 from msgnn_plugin.layers.dense import DenseBranch, SubNetwork, leaky_relu
 from msgnn_plugin.layers.graph_part import aggregate_part
 from msgnn_plugin.layers.map_stack import NEGATIVE_SLOPE
@@ -44,7 +45,7 @@ class Neighbors(NamedTuple):
     weight: Tensor
 
 
-class MSGNNArch(nn.Module):
+class MSGNNArch(SettingsInWeights):
     """Remove rain by N densely connected sub-networks, fed between them with what a graph gathers from similar patches.
 
     Similar patches are sought in the image, in its smaller scales and in an exemplar: another rainy image. The
@@ -75,6 +76,9 @@ class MSGNNArch(nn.Module):
     Raises:
         ValueError: If a setting is out of its range, with the limit.
     """
+
+    pack_hyper = staticmethod(pack_hyper)
+    unpack_hyper = staticmethod(unpack_hyper)
 
     def __init__(
         self,
@@ -323,37 +327,11 @@ class MSGNNArch(nn.Module):
             )
         self.exemplar_bank = images.to(self.exemplar_bank.device, copy=True)
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Load weights as any module does; their settings must be this network's, or are ignored with ``strict=False``.
-
-        Raises:
-            RuntimeError: If settings differ (names the first), or tensors are missing or do not fit.
-        """
-        if "hyper" in state_dict:
-            if strict:
-                check_settings("MSGNNArch", unpack_hyper("MSGNNArch", state_dict["hyper"]), self.settings)
-            else:
-                state_dict = {**state_dict, "hyper": pack_hyper(self.settings)}
-        return super().load_state_dict(state_dict, strict, assign)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        """Check what the buffers hold here too, for networks that are loaded as a part of another module."""
-        errors = args[4] if len(args) > 4 else kwargs["error_msgs"]
-        stored, bank = state_dict.get(prefix + "hyper"), state_dict.get(prefix + "exemplar_bank")
-        try:
-            if stored is not None:
-                check_settings("MSGNNArch", unpack_hyper("MSGNNArch", stored), self.settings)
-            if bank is not None:
-                self.set_exemplar_bank(bank)
-        except (RuntimeError, ValueError) as error:
-            errors.append(str(error))
-            return
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
-    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        # Averaging buffers, as some do, would leave the settings of another network here.
-        self.hyper = pack_hyper(self.settings).to(self.hyper.device)
-        super()._save_to_state_dict(destination, prefix, keep_vars)
+    def _look_at_buffers(self, state_dict: Mapping[str, Any], prefix: str) -> None:
+        super()._look_at_buffers(state_dict, prefix)
+        # A bank may hold any number of images, which no loading by shape allows for.
+        if prefix + "exemplar_bank" in state_dict:
+            self.set_exemplar_bank(state_dict[prefix + "exemplar_bank"])
 
     @classmethod
     def from_state_dict(cls, state_dict: Mapping[str, Any]) -> "MSGNNArch":
@@ -373,7 +351,7 @@ class MSGNNArch(nn.Module):
                 "MSGNNArch: `state_dict` must hold our settings buffer `hyper`, got weights without it; "
                 "use MSGNNArch.from_official for the authors' checkpoints."
             )
-        network = cls(**unpack_hyper("MSGNNArch", weights["hyper"]))
+        network = cls(**unpack_hyper(weights["hyper"]))
         network.load_state_dict(weights)
         return network
 

@@ -36,16 +36,6 @@ def unwrap(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     return {PREFIXES.sub("", name): value for name, value in state_dict.items()}
 
 
-def check_settings(where: str, stored: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    """Raise RuntimeError naming the first setting in which weights and network differ."""
-    for field, value in stored.items():
-        if value != ours[field]:
-            raise RuntimeError(
-                f"{where}: `{field}` must be {value!r} as in the weights, got {ours[field]!r}; "
-                f"set it so, or build the network with {where}.from_state_dict."
-            )
-
-
 def load_weights(path: str | Path) -> dict[str, Any]:
     """Read weights from a .safetensors file or from anything `torch.save` wrote, without running code.
 

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from msgnn_plugin.archs.state_dict import check_settings, unwrap
+from msgnn_plugin.archs.settings_in_weights import SettingsInWeights
+from msgnn_plugin.archs.state_dict import unwrap
 from msgnn_plugin.archs.unirain_hyper import FIELDS, LEVELS, ROUTINGS, pack_hyper, unpack_hyper
 from msgnn_plugin.layers.channel_norm import ChannelNorm
 from msgnn_plugin.layers.experts import ExpertMixture
@@ -48,7 +49,7 @@ class Block(nn.Module):
         return x + self.feed_forward(self.norm2(x))
 
 
-class UniRainArch(nn.Module):
+class UniRainArch(SettingsInWeights):
     """Derain whatever the kind of rain: a U-shaped transformer of four levels with mixtures of experts.
 
     The last ``expert_blocks`` blocks of each level of the encoder and of the decoder, and of the refinement behind it,
@@ -73,6 +74,9 @@ class UniRainArch(nn.Module):
     Raises:
         ValueError: If a setting is out of its range, with the limit.
     """
+
+    pack_hyper = staticmethod(pack_hyper)
+    unpack_hyper = staticmethod(unpack_hyper)
 
     def __init__(
         self,
@@ -160,19 +164,6 @@ class UniRainArch(nn.Module):
         """Return by the name of each mixture what share each of its experts recently had in training, sum 1."""
         mixtures = ((name, module) for name, module in self.named_modules() if isinstance(module, ExpertMixture))
         return {name.removesuffix(".feed_forward"): mixture.load.tolist() for name, mixture in mixtures}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Load weights as any module does; their settings must be this network's, or are ignored with ``strict=False``.
-
-        Raises:
-            RuntimeError: If settings differ (names the first), or tensors are missing or do not fit.
-        """
-        if "hyper" in state_dict:
-            if strict:
-                check_settings("UniRainArch", unpack_hyper(state_dict["hyper"]), self.settings)
-            else:
-                state_dict = {**state_dict, "hyper": pack_hyper(self.settings)}
-        return super().load_state_dict(state_dict, strict, assign)
 
     @classmethod
     def from_state_dict(cls, state_dict: Mapping[str, Any]) -> "UniRainArch":

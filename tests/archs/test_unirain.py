@@ -131,6 +131,8 @@ def test_weights_of_other_settings_are_refused():
     weights = tiny().state_dict()
     with pytest.raises(RuntimeError, match=r"`decoder_routing` must be 'hard' as in the weights, got 'soft'"):
         tiny(decoder_routing="soft").load_state_dict(weights)
+    with pytest.raises(RuntimeError, match=r"`decoder_routing` must be 'hard' as in the weights, got 'soft'"):
+        torch.nn.Sequential(tiny(decoder_routing="soft")).load_state_dict(torch.nn.Sequential(tiny()).state_dict())
     other = tiny(seed=1, decoder_routing="soft")
     other.load_state_dict(weights, strict=False)
     assert UniRainArch.from_state_dict(other.state_dict()).settings["decoder_routing"] == "soft"

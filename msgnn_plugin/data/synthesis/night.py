@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -74,21 +75,27 @@ def light_night(size: tuple[int, int], night: Night, rng: np.random.Generator) -
     """
     height, width = size
     short = min(size)
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    light = np.broadcast_to(night.ambient * _SKY_COLOUR, (height, width, 3)).astype(np.float32)
+    rows, columns = np.arange(height, dtype=np.float32), np.arange(width, dtype=np.float32)
+    # Whole planes, one a colour: several times as fast as pixels of three.
+    light = np.empty((3, height, width), np.float32)
+    light[:] = (night.ambient * _SKY_COLOUR)[:, None, None]
     lamps, glow = np.zeros_like(light), np.zeros_like(light)
     for _ in range(night.lamps):
-        place = rng.uniform(0, _LAMP_REGION) * (height - 1), rng.uniform(0, 1) * (width - 1)
+        row, column = rng.uniform(0, _LAMP_REGION) * (height - 1), rng.uniform(0, 1) * (width - 1)
         colour = _LAMP_COLOURS[rng.integers(len(_LAMP_COLOURS))]
         strength = rng.uniform(0.5, 1.0)
-        distance = np.hypot(y - np.float32(place[0]), x - np.float32(place[1]))[..., None]
+        distance = np.sqrt(np.square(rows - np.float32(row))[:, None] + np.square(columns - np.float32(column)))
         reach, radius = night.reach * short, max(0.012 * short * strength, 0.7)
-        light += (night.power * strength) / (1 + (distance / reach) ** 2) * colour
+        fall = (night.power * strength) / (1 + np.square(distance / reach))
         # White in the middle, as it is too bright for the sensor.
         disc = np.clip(radius + 0.5 - distance, 0, 1)
-        lamps = np.maximum(lamps, disc * (0.5 + 0.5 * colour) + 0.5 * np.exp(-distance / (1.5 * radius)) * colour)
-        glow += night.glow * strength * np.exp(-distance / (0.4 * reach)) * colour
-    return NightLight(light, lamps.astype(np.float32), glow.astype(np.float32))
+        edge = 0.5 * np.exp(-distance / (1.5 * radius))
+        halo = night.glow * strength * np.exp(-distance / (0.4 * reach))
+        for plane, share in enumerate(colour):
+            light[plane] += fall * share
+            np.maximum(lamps[plane], disc * (0.5 + 0.5 * share) + edge * share, out=lamps[plane])
+            glow[plane] += halo * share
+    return NightLight(*(cv2.merge(planes) for planes in (light, lamps, glow)))
 
 
 def darken(scene: NDArray[np.float32], night: NightLight) -> NDArray[np.float32]:

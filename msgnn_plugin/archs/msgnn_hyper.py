@@ -1,4 +1,4 @@
-"""The `hyper` buffer: settings that no tensor's shape tells, stored as integers inside the weights."""
+"""The `hyper` buffer of MSGNN: settings that no tensor's shape tells, stored as integers inside the weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -37,7 +37,7 @@ def pack_hyper(settings: Mapping[str, Any]) -> Tensor:
     return torch.tensor([VERSION, *(int(codes[field]) for field in FIELDS)], dtype=torch.int64)
 
 
-def unpack_hyper(where: str, hyper: Tensor) -> dict[str, Any]:
+def unpack_hyper(hyper: Tensor) -> dict[str, Any]:
     """Return the settings as constructor keywords.
 
     Raises:
@@ -46,14 +46,14 @@ def unpack_hyper(where: str, hyper: Tensor) -> dict[str, Any]:
     values = hyper.tolist() if hyper.dim() == 1 else []
     if len(values) != 1 + len(FIELDS) or values[0] != VERSION:
         raise ValueError(
-            f"{where}: `hyper` must hold version {VERSION} and {len(FIELDS)} settings, got {values}; "
+            f"MSGNNArch: `hyper` must hold version {VERSION} and {len(FIELDS)} settings, got {values}; "
             "these weights come from another version of msgnn_plugin."
         )
     settings: dict[str, Any] = dict(zip(FIELDS, (int(value) for value in values[1:]), strict=True))
     for field, names in (("variant", VARIANTS), ("channel_attention", CHANNEL_ATTENTIONS)):
         if not 0 <= settings[field] < len(names):
             raise ValueError(
-                f"{where}: `{field}` in `hyper` must be a code in [0, {len(names) - 1}], got {settings[field]}."
+                f"MSGNNArch: `{field}` in `hyper` must be a code in [0, {len(names) - 1}], got {settings[field]}."
             )
         settings[field] = names[settings[field]]
     settings["scales"] = tuple(
