@@ -188,8 +188,17 @@ class DemoModels:
                 raise ValueError("there is no exemplar yet; drop one into its box, or choose another kind.")
             exemplar = self._read(request.own_exemplar).rgb
         else:
-            exemplar = self._folder if request.exemplar == FOLDER else "self"
+            exemplar = self._from_folder(picture) if request.exemplar == FOLDER else "self"
         return Restorer(restorer.network, self.device, exemplar, restorer.tiling), picture
+
+    def _from_folder(self, picture: Picture) -> NDArray[np.float32]:
+        try:
+            exemplar = self._folder.nearest(torch.from_numpy(picture.rgb).permute(2, 0, 1)[None])
+        except (OSError, ValueError) as error:  # which name the server's folder
+            raise ValueError(
+                "the exemplar among this server's pictures cannot be read any more; choose another kind."
+            ) from error
+        return exemplar[0].permute(1, 2, 0).numpy()
 
     def _read(self, path: str) -> Picture:
         name = Path(path).name

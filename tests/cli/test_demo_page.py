@@ -154,11 +154,15 @@ class TestActions:
         actions = make_actions(weights, exemplars=str(folder))
         given = {"bank": "auto", "folder": folder, "self": "self", "own": pictures[1]}
         assert [choice for _, choice in actions.models.exemplars("bank.pth")] == list(given)
-        results = []
         for choice, argument in given.items():
-            results.append(downloaded(actions.derain(pictures[0], "bank.pth", choice, pictures[1])))
+            result = downloaded(actions.derain(pictures[0], "bank.pth", choice, pictures[1]))
             expected = restored(tmp_path, pictures[0], weights, "--exemplar", argument)
-            np.testing.assert_array_equal(results[-1], expected)
+            np.testing.assert_array_equal(result, expected)
+        for path in folder.iterdir():
+            path.unlink()
+        message = actions.derain(pictures[0], "bank.pth", "folder", None)[0]
+        assert "the exemplar among this server&#x27;s pictures cannot be read any more" in message
+        assert str(tmp_path) not in message
 
     def test_only_what_a_model_has_is_offered(self, make_actions, weights, tmp_path):
         plain = save_weights(tmp_path / "plain.pth", MSGNNArch(**SMALL, use_exemplar=False))
