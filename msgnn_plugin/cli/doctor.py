@@ -30,6 +30,7 @@ OPTIONAL = {
     "onnxscript": ("basicsr export to ONNX", "export"),
     "spandrel": ("weights in other programs", "spandrel"),
     "daft": ("basicsr distill", "distill"),
+    "gradio": ("basicsr demo", "demo"),
     "pyiqa": ("basicsr metrics --metric lpips; not for commercial use", "iqa"),
 }
 # Other distributions that bring the same module.

@@ -19,6 +19,7 @@ SUBCOMMANDS = (
     "graph",
     "metrics",
     "restore",
+    "demo",
     "export",
     "bank",
     "convert",

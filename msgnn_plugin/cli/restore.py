@@ -17,8 +17,8 @@ MODELS = ("msgnn", "nlcl", "unirain")
 HELP = "take the rain out of pictures and videos: files, folders or patterns"
 DTYPES = ("float32", "bfloat16", "float16")
 PIPE = "-"
-_NO_WEIGHTS = (
-    "restore: `--weights` must name a weights file (.pth or .safetensors), got none. Train some by "
+NO_WEIGHTS = (
+    "`--weights` must name a weights file (.pth or .safetensors), got none. Train some by "
     "`basicsr train -opt options/train_msgnn_rain200h.yml` (`make demo` makes small ones in minutes, in demo/), or "
     "give the authors' checkpoint."
 )
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
         0 when all are done, 1 when some failed; each of those is named on the standard error.
     """
     if args.weights is None:
-        raise ValueError(_NO_WEIGHTS)
+        raise ValueError(f"restore: {NO_WEIGHTS}")
     if args.jobs < 1:
         raise ValueError(f"restore: `--jobs` must be at least 1, got {args.jobs}.")
     if not 0 <= args.crf <= 51:
