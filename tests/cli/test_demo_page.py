@@ -2,7 +2,6 @@
 
 import importlib.util
 import re
-import shlex
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -314,7 +313,7 @@ class TestActions:
 
 
 @needs_gradio
-def test_commands_of_the_page(repository, tmp_path, monkeypatch, weights, make_pair):
+def test_commands_of_the_page(page_commands, tmp_path, monkeypatch, weights, make_pair):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
@@ -324,11 +323,10 @@ def test_commands_of_the_page(repository, tmp_path, monkeypatch, weights, make_p
     save_weights(tmp_path / "latest_net_Back.pth", NLCLGenerator(num_feat=4, num_blocks=1))
     (tmp_path / "rainy").mkdir()
     Image.fromarray(make_pair(1)[0]).save("rainy/a.png")
-    text = (repository / "docs/demo.md").read_text()
-    commands = re.findall(r"^basicsr (.+)$", text, re.MULTILINE)
+    commands = page_commands("demo.md")
     assert len(commands) >= 3
     for command in commands:
         with pytest.warns(UserWarning, match="lets everyone") if "--host" in command else nullcontext():
-            assert main([*shlex.split(command), "--port", "0"]) == 1  # the server has "ended by itself"
+            assert main([*command, "--port", "0"]) == 1  # the server has "ended by itself"
     assert len(pages) == len(commands)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("basicsr-demo-")]
