@@ -18,7 +18,7 @@ from msgnn_plugin.adapters.basicsr.reporting.runs import ranked, read_run
 from msgnn_plugin.archs import MSGNNArch
 from msgnn_plugin.cli.main import main
 from msgnn_plugin.cli.report_curves import draw_panels
-from tests.adapters.tiny_run import NETWORK, make_project, measuring_options, start, tiny_options, write_options
+from tests.adapters.tiny_run import NETWORK, make_project, measuring_options, run, tiny_options, write_options
 
 EVIL = "<img src=x onerror=alert(1)>|$\\frac{$"
 
@@ -75,26 +75,17 @@ def report(*arguments):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A training that kept its pictures and names the paper's numbers, and a test of its weights.
-
-    In processes of their own: BasicSR writes a log for the first run of a process alone.
-    """
+    """A training that kept its pictures and names the paper's numbers, and a test of its weights."""
     folder = tmp_path_factory.mktemp("project")
     options = tiny_options()
     options["val"] |= {"save_img": True, "input_metrics": True}
     options["ablation"] = {"paper": {"psnr": 29.5, "ssim": 0.9167, "params": 1234}}
-    run_apart("train", make_project(folder, options))
+    run("train", make_project(folder, options))
     testing = measuring_options()
     testing["val"]["save_img"] = True
     testing["ablation"] = {"paper": {"ssim": 0.75}}
-    run_apart("test", write_options(folder / "options" / "measured.yml", testing))
+    run("test", write_options(folder / "options" / "measured.yml", testing))
     return folder
-
-
-def run_apart(command, option_file):
-    process = start(command, option_file)
-    said = process.communicate(timeout=300)[0]
-    assert process.returncode == 0, said
 
 
 def test_page_of_a_training_and_its_test(project, tmp_path, capsys):

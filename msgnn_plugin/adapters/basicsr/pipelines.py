@@ -52,14 +52,20 @@ def _command_line(args: argparse.Namespace) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _left_clean() -> Iterator[None]:
-    """Close what a pipeline leaves open, so that a second run in this process starts like the first."""
+    """Begin and end with nothing open, so that whatever this process did before, a run starts like its first."""
+    _close_log()
     try:
         yield
     finally:
-        logger = logging.getLogger("basicsr")
-        for handler in list(logger.handlers):
-            handler.close()
-            logger.removeHandler(handler)
-        importlib.import_module("basicsr.utils.logger").initialized_logger.clear()
+        _close_log()
         if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _close_log() -> None:
+    """Have BasicSR open its log anew: once it has a logger, even one without a file, it adds no file to it."""
+    logger = logging.getLogger("basicsr")
+    for handler in list(logger.handlers):
+        handler.close()
+        logger.removeHandler(handler)
+    importlib.import_module("basicsr.utils.logger").initialized_logger.clear()
