@@ -5,11 +5,11 @@ import contextlib
 import importlib
 import logging
 import sys
+import traceback
 from collections.abc import Iterator
 
-import torch.distributed as dist
-
 from msgnn_plugin.adapters.basicsr import arguments, compat
+from msgnn_plugin.adapters.basicsr.compat import init_dist
 from msgnn_plugin.adapters.basicsr.registration import register_all
 
 
@@ -56,10 +56,12 @@ def _left_clean() -> Iterator[None]:
     _close_log()
     try:
         yield
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)  # they hold the model, see `init_dist.leave`
+        raise
     finally:
         _close_log()
-        if dist.is_available() and dist.is_initialized():
-            dist.destroy_process_group()
+        init_dist.leave()
 
 
 def _close_log() -> None:
