@@ -9,6 +9,7 @@ from typing import Any
 _HOMES = {
     "ExemplarSampler": "exemplars",
     "LmdbStore": "lmdb_store",
+    "MixedDataset": "mixed",
     "Pair": "pairs",
     "PairedExemplarDataset": "paired",
     "Picture": "pairs",

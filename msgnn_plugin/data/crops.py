@@ -23,13 +23,22 @@ def begin_sample(item: int | tuple[int, int], count: int, seed: int, where: str)
     Raises:
         IndexError: If the index is out of range.
     """
+    index, number = locate_sample(item, count, where)
+    return index, np.random.default_rng(np.random.SeedSequence((seed, number)))
+
+
+def locate_sample(item: int | tuple[int, int], count: int, where: str) -> tuple[int, int]:
+    """Return index, in [0, count), and sample number of an item; see `begin_sample`.
+
+    Raises:
+        IndexError: If the index is out of range.
+    """
     index, number = item if isinstance(item, (tuple, list)) else (item, None)
     index = operator.index(index)
     if not -count <= index < count:
         raise IndexError(f"{where}: index must be in [{-count}, {count}), got {index}.")
     index %= count
-    number = index if number is None else operator.index(number)
-    return index, np.random.default_rng(np.random.SeedSequence((seed, number)))
+    return index, index if number is None else operator.index(number)
 
 
 def draw_window(

@@ -56,7 +56,7 @@ def test_everything_of_ours_is_in_the_root_registries():
         (MODELS, "MSGNNArch NLCLGenerator NLCLDiscriminator UniRainArch GraphAggregator MSGNNModel DataPreprocessor"),
         (MODELS, "NegSSIMLoss L1Loss LocationContrastiveLoss LayerContrastiveLoss AsymmetricLayerContrastiveLoss"),
         (DATASETS, "PairedExemplarDataset SyntheticRainDataset TypedPairDataset SyntheticTypedDataset"),
-        (DATASETS, "UnpairedRainDataset RainyExemplarDataset"),
+        (DATASETS, "UnpairedRainDataset RainyExemplarDataset MixedDataset"),
         (DATA_SAMPLERS, "SampleNumberSampler"),
         (METRICS, "PSNR SSIM"),
         (HOOKS, "ExactResumeHook"),

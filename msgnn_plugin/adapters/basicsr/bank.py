@@ -32,7 +32,10 @@ def bank_of_training_set(options: dict[str, Any], count: int, size: int) -> Tens
     """
     # As they lie on the disk, for a picture to restore is not turned either; no crop needs an exemplar of its own.
     plain = {"gt_size": size, "use_hflip": False, "use_rot": False, "exemplar": "self", "exemplar_path": None}
-    dataset = build_dataset({**options, **plain})
+    settings = {**options, **plain}
+    if options["type"] == "MixedRainDataset":
+        settings["parts"] = {name: {**part, **plain} for name, part in options["parts"].items()}
+    dataset = build_dataset(settings)
     if len(dataset) < count:
         raise ValueError(f"`train.exemplar_bank` must be at most the training set's {len(dataset)}, got {count}.")
     get_root_logger().info(f"Choosing {count} exemplars of the training set, which the weights will carry.")

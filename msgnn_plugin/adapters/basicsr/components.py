@@ -44,7 +44,7 @@ class Component:
     """A section that says by `type` what is built from the rest.
 
     Args:
-        kind: "arch", "loss", "metric", "dataset", "optimizer" or "scheduler".
+        kind: "arch", "loss", "metric", "dataset", "part" (of a mixed data set), "optimizer" or "scheduler".
         extra: Keys that the toolbox takes for itself.
     """
 
@@ -55,6 +55,8 @@ class Component:
         """Return the names that `type` may take."""
         if self.kind == "optimizer":
             return list(OPTIMIZERS)
+        if self.kind == "part":
+            return [name for name, thing in registered("dataset").items() if getattr(thing, "mixable", False)]
         return list(SCHEDULER_KEYS) if self.kind == "scheduler" else list(registered(self.kind))
 
     def annotations(self, name: str) -> tuple[dict[str, Any], bool]:
@@ -64,6 +66,9 @@ class Component:
         if self.kind == "optimizer":
             keys, _ = signature_annotations(getattr(torch.optim, name), skip=1)
             return keys, False
+        if self.kind == "part":
+            # What a loader reads, the size of the crops too, is of the whole mixture.
+            return {**registered("dataset")[name].option_keys, "share": float}, False
         thing = registered(self.kind)[name]
         if self.kind == "dataset":
             # A data set of BasicSR's form cannot be asked for its keys, unless it lists them as ours does.

@@ -3,6 +3,9 @@
 from typing import Any, Literal
 
 from msgnn_plugin.adapters.basicsr import compat
+from msgnn_plugin.adapters.basicsr.components import Component, registered
+from msgnn_plugin.data.mixed import MixedDataset as MixedCore
+from msgnn_plugin.data.mixed import check_shares
 from msgnn_plugin.data.paired import PairedExemplarDataset as PairedCore
 from msgnn_plugin.data.rainy import RainyExemplarDataset as RainyCore
 from msgnn_plugin.data.synthetic import SyntheticRainDataset as SyntheticCore
@@ -21,6 +24,7 @@ class PairedExemplarDataset(PairedCore):
         opt: The section. Training sections crop to ``gt_size``; others give whole images.
     """
 
+    mixable = True  # Its samples hold what a part of a MixedRainDataset must give.
     option_keys: dict[str, Any] = {  # noqa: RUF012 - read by the schema, never changed
         "type": str,
         "dataroot": str | None,
@@ -57,6 +61,7 @@ class SyntheticRainDataset(SyntheticCore):
         opt: The section. Training sections crop to ``gt_size``; others give whole images.
     """
 
+    mixable = True  # As above.
     option_keys: dict[str, Any] = {  # noqa: RUF012 - read by the schema, never changed
         "type": str,
         "dataroot": str,
@@ -188,6 +193,59 @@ class SyntheticTypedDataset(SyntheticTypedCore):
         own = {key: opt[key] for key in ("types", "subset", "limit", "exclude") if key in opt}
         _require("SyntheticTypedDataset", opt, "dataroot")
         super().__init__(root=opt["dataroot"], **_sample_settings(opt), **own)
+
+
+class MixedRainDataset(MixedCore):
+    """`msgnn_plugin.data.MixedDataset` built from a section of BasicSR's options, for training.
+
+    Args:
+        opt: The section. ``parts`` maps names to sections of data sets that are ``mixable``, each with a ``share``, 1
+            where it is left out; the other keys of the section hold for all parts that do not set them themselves.
+
+    Raises:
+        FileNotFoundError: If a part's folder is missing or empty.
+        ValueError: If the section is of another phase, has no ``gt_size`` or no part, or a part refuses its own.
+    """
+
+    option_keys: dict[str, Any] = {  # noqa: RUF012 - read by the schema, never changed
+        "type": str,
+        "parts": dict[str, Component("part")],
+        "use_hflip": bool,
+        "use_rot": bool,
+    }
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.opt = opt
+        self.check_options(opt, training=opt.get("phase") == "train")
+        shared = {key: value for key, value in opt.items() if key not in ("type", "name", "parts")}
+        parts = {}
+        for name, part in opt["parts"].items():
+            build = registered("dataset")[part["type"]]
+            try:
+                parts[name] = build({**shared, **part}), part.get("share", 1)
+            except (FileNotFoundError, ValueError) as error:
+                kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+                raise kind(f"MixedRainDataset: part `{name}`: {error}") from error
+        super().__init__(parts, seed=opt.get("seed", 0))
+
+    @staticmethod
+    def check_options(opt: dict[str, Any], training: bool) -> None:
+        """See that a section can be built, without looking at any file.
+
+        Raises:
+            ValueError: At the first rule that is broken.
+        """
+        if not training:
+            rule = "the training set, as what it gives is drawn by chance"
+            raise ValueError(
+                f"MixedRainDataset: it must be {rule}, got another phase. Measure its parts' sets one by one."
+            )
+        if opt.get("gt_size") is None:
+            raise ValueError(
+                "MixedRainDataset: `gt_size` must be given, as a batch mixes crops of all parts, got nothing."
+            )
+        shares = {name: part.get("share", 1) for name, part in (opt.get("parts") or {}).items()}
+        check_shares(shares, "MixedRainDataset")
 
 
 def _require(where: str, opt: dict[str, Any], *keys: str) -> None:

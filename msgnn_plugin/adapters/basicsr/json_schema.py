@@ -5,7 +5,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from msgnn_plugin.adapters.basicsr.components import REGISTRIES, Component, registered
 from msgnn_plugin.adapters.basicsr.option_files import BASE
-from msgnn_plugin.adapters.basicsr.option_types import LISTS
+from msgnn_plugin.adapters.basicsr.option_types import LISTS, item_kind
 from msgnn_plugin.adapters.basicsr.schema import KEYS, LISTED_MODELS
 
 # Plain YAML reads 5e-4 as text, and the options take it as a number.
@@ -40,7 +40,7 @@ def build_json_schema() -> dict[str, Any]:
     for key, kinds in sorted(keys.items()):
         _place(root, key.split("."), [_kind(kind) for kind in kinds])
     root["properties"][BASE] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-    names = (*REGISTRIES, "optimizer", "scheduler")
+    names = (*REGISTRIES, "part", "optimizer", "scheduler")
     definitions = {name: _component(Component(name)) for name in names if name != "model"}
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -109,6 +109,9 @@ def _annotation(annotation: Any) -> dict[str, Any]:
             items = [_annotation(arg) for arg in args]
             return {"type": "array", "items": items, "minItems": len(items), "maxItems": len(items)}
         return {"type": "array", "items": _annotation(args[0])} if args else {"type": "array"}
+    if isinstance(item_kind(annotation), Component):
+        properties = {"_delete_": {"type": "boolean"}}
+        return {"type": "object", "properties": properties, "additionalProperties": _kind(item_kind(annotation))}
     if origin is dict:
         return PLAIN[dict]
     return PLAIN.get(annotation, {})

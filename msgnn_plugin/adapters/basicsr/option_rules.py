@@ -40,6 +40,7 @@ def check_rules(opt: dict[str, Any], file: str | Path, is_train: bool) -> None:
         if value is not None and value < 1:
             raise ValueError(f"{file}: `{key}` must be at least 1, got {value}.")
     _check_devices(opt, file)
+    _check_data_sets(opt, file)
     if is_train:
         _check_training(opt, file)
     _check_save_best(opt, file)
@@ -83,6 +84,17 @@ def _check_devices(opt: dict[str, Any], file: str | Path) -> None:
             f"{file}: `num_gpu` above 1 takes one process a GPU, got {count} in one process. "
             f"Run `torchrun --nproc_per_node {count} -m msgnn_plugin.cli train -opt {file}`."
         )
+
+
+def _check_data_sets(opt: dict[str, Any], file: str | Path) -> None:
+    """Let data sets that have rules of their own see to them."""
+    for phase, section in opt["datasets"].items():
+        check = getattr(registered("dataset")[section["type"]], "check_options", None)
+        if check is not None:
+            try:
+                check(section, phase == "train")
+            except ValueError as error:
+                raise ValueError(f"{file}: `datasets.{phase}`: {error}") from error
 
 
 def _check_training(opt: dict[str, Any], file: str | Path) -> None:

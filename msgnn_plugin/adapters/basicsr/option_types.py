@@ -55,6 +55,11 @@ def convert(value: Any, annotation: Any) -> Any:
     return value
 
 
+def item_kind(annotation: Any) -> Any:
+    """Return what a mapping of names holds, ``T`` of ``dict[str, T]``; None for any other annotation."""
+    return get_args(annotation)[1] if get_origin(annotation) is dict else None
+
+
 def describe(annotation: Any) -> str:
     """Say an annotation in words: ``int | None`` is "a whole number or nothing"."""
     origin, args = get_origin(annotation), get_args(annotation)

@@ -1,5 +1,6 @@
 """Where an option file's relative paths lead, and one helpful sentence where nothing lies there."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,22 @@ def resolve_paths(opt: dict[str, Any], root: Path) -> None:
     Raises:
         FileNotFoundError: If a data folder or a file of weights does not exist.
     """
-    for phase, dataset in opt["datasets"].items():
+    for where, section in _data_sections(opt["datasets"]):
         for key in DATA_KEYS:
-            if dataset.get(key) is not None:
-                dataset[key] = str(_data_folder(dataset[key], root, f"datasets.{phase}.{key}"))
+            if section.get(key) is not None:
+                section[key] = str(_data_folder(section[key], root, f"{where}.{key}"))
     for key, value in opt["path"].items():
         if value is not None and ("resume_state" in key or "pretrain_network" in key):
             opt["path"][key] = str(_weights(value, root, f"path.{key}"))
+
+
+def _data_sections(datasets: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (dotted key, section) of every data set and of the parts of mixed ones."""
+    for phase, section in datasets.items():
+        yield f"datasets.{phase}", section
+        parts = section.get("parts") if section.get("type") == "MixedRainDataset" else None
+        for name, part in (parts or {}).items():
+            yield f"datasets.{phase}.parts.{name}", part
 
 
 def set_folders(opt: dict[str, Any], root: Path) -> None:

@@ -43,6 +43,7 @@ def register_all() -> None:
             datasets.UnpairedRainDataset,
             datasets.TypedPairDataset,
             datasets.SyntheticTypedDataset,
+            datasets.MixedRainDataset,
         ),
         registry.MODEL_REGISTRY: (models.MSGNNModel, nlcl_model.NLCLModel, unirain_model.UniRainModel),
     }

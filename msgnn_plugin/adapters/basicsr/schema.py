@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from msgnn_plugin.adapters.basicsr.components import Component, registered
-from msgnn_plugin.adapters.basicsr.option_types import MismatchError, convert, describe
+from msgnn_plugin.adapters.basicsr.option_types import MismatchError, convert, describe, item_kind
 
 # Dotted keys of BasicSR; a star stands for one name. Models and plugins add theirs (see `Schema.add`).
 KEYS: dict[str, Any] = {
@@ -128,18 +128,37 @@ class Schema:
             raise ValueError(f"{origin(where)}: `{'.'.join(where)}.type` must name the {component.kind}, got nothing.")
         types = component.types()
         if value["type"] not in types:
+            if component.kind == "part" and value["type"] in registered("dataset"):
+                place, rule = ".".join((*where, "type")), "a data set whose samples hold lq, gt and exemplar"
+                raise ValueError(
+                    f"{origin(where)}: `{place}` must be {rule} ({', '.join(types)}), got {value['type']}."
+                )
             self._unknown_name((*where, "type"), value["type"], types, origin)
         known, open_ended = component.annotations(value["type"])
         known = {"type": str, **known, **component.extra}
         checked = {}
         for key, item in value.items():
-            if key in known:
+            if isinstance(item_kind(known.get(key)), Component):
+                checked[key] = self._by_name(item_kind(known[key]), item, (*where, key), origin)
+            elif key in known:
                 checked[key] = _convert(item, known[key], (*where, key), origin)
             elif open_ended:
                 checked[key] = item
             else:
                 self._unknown_key((*where, key), list(known), origin)
         return checked
+
+    def _by_name(self, component: Component, value: Any, where: tuple[str, ...], origin: Origin) -> dict[str, Any]:
+        """Check a mapping of names to components; one that holds nothing, as a derived file may say, is left out."""
+        value = _convert(value, dict, where, origin)
+        for name in value:
+            if not isinstance(name, str):
+                raise TypeError(f"{origin(where)}: names in `{'.'.join(where)}` must be text, got {name!r}. Quote it.")
+        return {
+            name: self._component(component, item, (*where, name), origin)
+            for name, item in value.items()
+            if item is not None
+        }
 
     def _kind(self, where: tuple[str, ...]) -> Any:
         for pattern, kind in self.keys.items():

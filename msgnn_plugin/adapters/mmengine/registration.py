@@ -9,6 +9,7 @@ from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS
 from msgnn_plugin import archs, data, layers, losses
 from msgnn_plugin.adapters.mmengine.hooks import ExactResumeHook
 from msgnn_plugin.adapters.mmengine.metrics import PSNR, SSIM
+from msgnn_plugin.adapters.mmengine.mixed import MixedDataset
 from msgnn_plugin.adapters.mmengine.model import MSGNNModel
 from msgnn_plugin.adapters.mmengine.pixel_loss import L1Loss
 from msgnn_plugin.adapters.mmengine.preprocessor import DataPreprocessor
@@ -23,7 +24,7 @@ WANTED = {
     ),
     DATASETS: (
         *(data.PairedExemplarDataset, data.SyntheticRainDataset, data.TypedPairDataset, data.SyntheticTypedDataset),
-        *(data.UnpairedRainDataset, RainyExemplarDataset),
+        *(data.UnpairedRainDataset, RainyExemplarDataset, MixedDataset),
     ),
     DATA_SAMPLERS: (SampleNumberSampler,),
     METRICS: (PSNR, SSIM),
