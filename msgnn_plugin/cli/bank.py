@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from msgnn_plugin.data.exemplar_bank import pack_bank
     from msgnn_plugin.data.rain_description import describe_rain
     from msgnn_plugin.data.retrieval import choose_covering
+    from msgnn_plugin.weights import weights_path
 
     for name in ("count", "size"):
         if getattr(args, name) < 1:
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     if out.suffix not in (".pth", ".safetensors"):
         raise ValueError(f"bank: `-o` must end in .pth or .safetensors, got {args.out!r}.")
-    network = from_state_dict(load_weights(args.weights))
+    network = from_state_dict(load_weights(weights_path(args.weights)))
     if not network.use_exemplar:
         raise ValueError(f"bank: WEIGHTS must be of a network that uses exemplars, got another in {args.weights!r}.")
     paths = _find_pictures(args.pictures)

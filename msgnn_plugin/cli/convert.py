@@ -9,27 +9,33 @@ HELP = "turn weights from .pth into .safetensors or back"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments."""
-    parser.add_argument("source", metavar="IN", help="weights, ours or the authors', also a checkpoint of training")
+    parser.add_argument(
+        "source", metavar="IN", help="weights, ours or the authors', a checkpoint of training, or a name"
+    )
     parser.add_argument(
         "out",
         metavar="OUT",
         help="weights to write, .safetensors or .pth: one network's tensors under their names as they are, the "
         "averaged ones (params_ema) where there are any",
     )
+    parser.add_argument("--half", action="store_true", help="write float16, in half the bytes; exemplars stay")
 
 
 def run(args: argparse.Namespace) -> int:
     """Convert the file; returns 0."""
     from msgnn_plugin.adapters.basicsr.checkpoints import write_weights
     from msgnn_plugin.archs import from_state_dict, load_weights
-    from msgnn_plugin.archs.state_dict import unwrap
+    from msgnn_plugin.archs.state_dict import halve, unwrap
+    from msgnn_plugin.weights import weights_path
 
-    source, out = Path(args.source), Path(args.out)
+    out = Path(args.out)
     if out.suffix not in (".pth", ".safetensors"):
         raise ValueError(f"convert: OUT must end in .pth or .safetensors, got {args.out!r}.")
-    if out.exists() and source.exists() and out.samefile(source):
+    source = weights_path(args.source)
+    if out.exists() and out.samefile(source):
         raise ValueError(f"convert: OUT must be another file than IN, got {args.out!r} twice; name a new one.")
     weights = unwrap(load_weights(source))
+    weights = halve(weights) if args.half else weights
     network = from_state_dict(weights)  # so that what is written can be read
     write_weights(weights, out)
     print(f"{out}: {len(weights)} tensors of {type(network).__name__}.")

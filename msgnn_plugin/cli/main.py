@@ -20,6 +20,7 @@ SUBCOMMANDS = (
     "metrics",
     "restore",
     "export",
+    "weights",
     "bank",
     "convert",
     "data",

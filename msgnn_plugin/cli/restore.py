@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgnn_plugin.weights import default_path, weights_path
+
 if TYPE_CHECKING:
     from msgnn_plugin.data.picture_files import PictureJob
     from msgnn_plugin.restoration import Restorer
@@ -36,7 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="folder for the results, STEM.png, or -: the standard output, for the standard input",
     )
-    parser.add_argument("--weights", metavar="FILE", help="weights; the network is built from them")
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="weights, or a name that `basicsr weights` lists; without, its default, if it has one",
+    )
     parser.add_argument(
         "--model", choices=MODELS, help="family that the weights must be of (without it they say which they are of)"
     )
@@ -99,8 +105,10 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0 when all are done, 1 when some failed; each of those is named on the standard error.
     """
-    if args.weights is None:
+    weights = default_path() if args.weights is None else weights_path(args.weights)
+    if weights is None:
         raise ValueError(_NO_WEIGHTS)
+    args.weights = str(weights)
     if args.jobs < 1:
         raise ValueError(f"restore: `--jobs` must be at least 1, got {args.jobs}.")
     if not 0 <= args.crf <= 51:
