@@ -105,10 +105,9 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0 when all are done, 1 when some failed; each of those is named on the standard error.
     """
-    weights = default_path() if args.weights is None else weights_path(args.weights)
-    if weights is None:
+    args.weights = default_path() if args.weights is None else weights_path(args.weights)
+    if args.weights is None:
         raise ValueError(_NO_WEIGHTS)
-    args.weights = str(weights)
     if args.jobs < 1:
         raise ValueError(f"restore: `--jobs` must be at least 1, got {args.jobs}.")
     if not 0 <= args.crf <= 51:
@@ -167,7 +166,7 @@ def _load(args: argparse.Namespace) -> "Restorer":
     if args.model is not None and not isinstance(network, FAMILIES[args.model]):
         raise ValueError(
             f"restore: `--weights` must be of {FAMILIES[args.model].__name__} with `--model {args.model}`, got weights "
-            f"of {type(network).__name__} in {args.weights!r}; leave `--model` out to take what they are."
+            f"of {type(network).__name__} in {str(args.weights)!r}; leave `--model` out to take what they are."
         )
     if args.exemplar != "auto" and not hasattr(network, "exemplar_bank"):
         raise ValueError(
