@@ -23,10 +23,15 @@ $(VENV)/.done: pyproject.toml setup.py constraints.txt Makefile $(wildcard ops/*
 demo: setup
 	$(BIN)/python scripts/demo.py
 
-test: setup
+# What the page of `basicsr demo` is served by is heavy: the tests need it, `make demo` does not.
+$(VENV)/.page: $(VENV)/.done
+	$(PIP) install --quiet --constraint constraints.txt gradio
+	touch $@
+
+test: $(VENV)/.page
 	$(BIN)/python -m pytest -m "not slow"
 
-check: setup
+check: $(VENV)/.page
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -m slow

@@ -1,19 +1,22 @@
 """Clean single pictures with a deraining network."""
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from msgnn_plugin.archs.msgnn import Neighbors
 from msgnn_plugin.data.exemplar_bank import ExemplarBank
 from msgnn_plugin.data.exemplar_folder import ExemplarFolder
 from msgnn_plugin.data.image_file import Picture
 from msgnn_plugin.tiling import Tiling, derain
 
+T = TypeVar("T")
 # The dimensions to mirror for each form; the first leaves a picture as it is.
 _FORMS = ((), (3,), (2,), (2, 3))
 
@@ -81,25 +84,48 @@ class Restorer:
             ValueError: If the network gives values that are no numbers.
             MemoryError: If the memory, or the GPU's, does not suffice: by estimate before the run, or amid it.
         """
-        height, width = picture.rgb.shape[:2]
-        try:
+
+        def run() -> Tensor:
             rainy = self._to_tensor(picture.rgb)
-            derained = self._derain(rainy, self._exemplar_of(rainy, source))
-        except RuntimeError as error:
-            if not _is_out_of_memory(error):
-                raise
-            # Leaving the block first frees what the traceback still holds.
-            derained = None
-        if derained is None:
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-            raise MemoryError(
-                f"the memory of the {self.device.type} does not suffice for {width} x {height} pixels; "
-                "use smaller tiles (`--tile`)"
-            )
+            return self._derain(rainy, self._exemplar_of(rainy, source))
+
+        derained = self._within_memory(run, picture.rgb, "use smaller tiles (`--tile`)")
         if not torch.isfinite(derained).all():
             raise ValueError("the network gave values that are no numbers; its weights may be damaged")
         return derained[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy()
+
+    @torch.inference_mode()
+    def neighbors(self, rgb: NDArray[np.float32], source: Path | None = None) -> dict[str, Neighbors]:
+        """Return what each graph of the network finds for every patch of a picture, with the exemplar of a restoration.
+
+        Args:
+            rgb: The rainy picture, RGB in [0, 1], shape (H, W, 3).
+            source: Its file, which a folder of exemplars never gives as its own.
+
+        Returns:
+            As `MSGNNArch.neighbors`, on the CPU.
+
+        Raises:
+            ValueError: If the network has no graph.
+            MemoryError: If the memory does not suffice for the whole picture, for which there are no tiles here.
+        """
+        if not getattr(self.network, "graphs", None):
+            raise ValueError(f"{type(self.network).__name__} of these weights has no graph, so there are no neighbours")
+        remedy = "take a smaller picture to see neighbours"
+
+        def run() -> dict[str, Neighbors]:
+            rainy = self._to_tensor(rgb)
+            exemplar = self._exemplar_of(rainy, source)
+            if Tiling(tile="auto", memory=self.tiling.memory).settle(self.network, rainy, exemplar) is not None:
+                height, width = rgb.shape[:2]
+                raise MemoryError(f"{width} x {height} pixels need more memory than is available; {remedy}")
+            inputs = [None if image is None else self._mirror(image, ()) for image in (rainy, exemplar)]
+            return {
+                name: Neighbors(each.image.float().cpu(), each.index.cpu(), each.weight.float().cpu())
+                for name, each in self.network.neighbors(*inputs).items()
+            }
+
+        return self._within_memory(run, rgb, remedy)
 
     def for_video(self, first: NDArray[np.float32]) -> "Restorer":
         """Return a restorer for a whole video: with the exemplar of its first frame, so that it does not change.
@@ -112,6 +138,20 @@ class Restorer:
         fixed = copy.copy(self)
         fixed.exemplar, fixed.bank = self._exemplar_of(self._to_tensor(first), None), None
         return fixed
+
+    def _within_memory(self, run: Callable[[], T], rgb: NDArray[np.float32], remedy: str) -> T:
+        try:
+            return run()
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+        # Outside of the block, for what the traceback still holds is free by now.
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        height, width = rgb.shape[:2]
+        raise MemoryError(
+            f"the memory of the {self.device.type} does not suffice for {width} x {height} pixels; {remedy}"
+        )
 
     def _derain(self, rainy: Tensor, exemplar: Tensor | None) -> Tensor:
         total = 0

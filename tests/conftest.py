@@ -1,5 +1,6 @@
 """Fixtures that several folders of tests share."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,17 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs ../shared")
     return SHARED
+
+
+@pytest.fixture
+def page_commands():
+    """Read the commands of a page in docs: each one's words after `basicsr`, comments left out."""
+
+    def read(page):
+        text = (ROOT / "docs" / page).read_text().replace("\\\n", " ")
+        return [shlex.split(line, comments=True)[1:] for line in text.splitlines() if line.startswith("basicsr ")]
+
+    return read
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ ALLOWED = {
     "__init__": {"archs"},
     "memory": {"archs"},
     "tiling": {"archs", "layers", "memory"},
-    "restoration": {"data", "tiling"},
+    "restoration": {"archs", "data", "tiling"},
     "exporting": {"data", "exporting", "ops"},
     "adapters": {"adapters", "archs", "layers", "losses", "metrics", "data", "ops", "tiling", "weights"},
     "cli": {

@@ -72,7 +72,7 @@ def load_weights(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(
             f"load_weights: `path` must be a weights file (.pth or .safetensors), got {str(path)!r}."
         )
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         return _load_safetensors(path)
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgnn_plugin.cli.errors import sentence
+from msgnn_plugin.cli.outputs import check_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,9 +46,7 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError(f"bank: `--{name}` must be at least 1, got {getattr(args, name)}.")
     if args.seed < 0:
         raise ValueError(f"bank: `--seed` must be at least 0, got {args.seed}.")
-    out = Path(args.out)
-    if out.suffix not in (".pth", ".safetensors"):
-        raise ValueError(f"bank: `-o` must end in .pth or .safetensors, got {args.out!r}.")
+    out = check_file("bank", "-o", args.out, suffixes=(".pth", ".safetensors"))
     network = from_state_dict(load_weights(weights_path(args.weights)))
     if not network.use_exemplar:
         raise ValueError(f"bank: WEIGHTS must be of a network that uses exemplars, got another in {args.weights!r}.")

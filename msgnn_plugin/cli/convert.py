@@ -1,7 +1,8 @@
 """`basicsr convert`: weights from .pth to .safetensors and back."""
 
 import argparse
-from pathlib import Path
+
+from msgnn_plugin.cli.outputs import check_file
 
 NAME = "convert"
 HELP = "turn weights from .pth into .safetensors or back"
@@ -28,12 +29,8 @@ def run(args: argparse.Namespace) -> int:
     from msgnn_plugin.archs.state_dict import halve, unwrap
     from msgnn_plugin.weights import weights_path
 
-    out = Path(args.out)
-    if out.suffix not in (".pth", ".safetensors"):
-        raise ValueError(f"convert: OUT must end in .pth or .safetensors, got {args.out!r}.")
     source = weights_path(args.source)
-    if out.exists() and out.samefile(source):
-        raise ValueError(f"convert: OUT must be another file than IN, got {args.out!r} twice; name a new one.")
+    out = check_file("convert", "OUT", args.out, suffixes=(".pth", ".safetensors"), inputs=[source])
     weights = unwrap(load_weights(source))
     weights = halve(weights) if args.half else weights
     network = from_state_dict(weights)  # so that what is written can be read

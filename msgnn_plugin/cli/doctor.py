@@ -22,6 +22,17 @@ PACKAGES = {
     "basicsr": ("train and test", "pip install --no-build-isolation --no-deps basicsr==1.4.2"),
     "mmengine": ("option files", "pip install --no-deps mmengine==0.10.7"),
 }
+# What single features ask for: distribution -> (which one, the extra that brings it). None of these counts as missing.
+OPTIONAL = {
+    "av": ("videos", "video"),
+    "onnx": ("basicsr export to ONNX", "export"),
+    "onnxruntime": ("basicsr export to ONNX", "export"),
+    "onnxscript": ("basicsr export to ONNX", "export"),
+    "spandrel": ("weights in other programs", "spandrel"),
+    "daft": ("basicsr distill", "distill"),
+    "gradio": ("basicsr demo", "demo"),
+    "pyiqa": ("basicsr metrics --metric lpips; not for commercial use", "iqa"),
+}
 # Other distributions that bring the same module.
 ALIASES = {"opencv-python-headless": ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")}
 WANTED_VERSIONS = {"basicsr": "1.4.2"}
@@ -63,6 +74,10 @@ def _report_packages() -> dict[str, str]:
         print(
             f"  {name:<24} {version or 'missing'}" + (f", {wanted} is needed" if wanted not in (None, version) else "")
         )
+    print("\nFor single features:")
+    for name, (feature, extra) in OPTIONAL.items():
+        without = f"absent: pip install 'msgnn_plugin[{extra}]'"
+        print(f"  {name:<24} {_version(name) or without}  ({feature})")
     return missing
 
 

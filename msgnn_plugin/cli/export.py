@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from msgnn_plugin.cli.outputs import check_file
+
 NAME = "export"
 HELP = "write a network as ONNX or for torch.export, any picture size, and check the file"
 FORMATS = ("onnx", "pt2")
@@ -38,8 +40,10 @@ def run(args: argparse.Namespace) -> int:
     from msgnn_plugin.exporting import export_network
     from msgnn_plugin.weights import weights_path
 
-    network = from_state_dict(load_weights(weights_path(args.weights)))
-    agreement = export_network(network, args.out, kind=kind, exemplar_input=args.exemplar_input)
+    weights = weights_path(args.weights)
+    out = check_file("export", "--out", args.out, inputs=[weights])
+    network = from_state_dict(load_weights(weights))
+    agreement = export_network(network, out, kind=kind, exemplar_input=args.exemplar_input)
     inputs = "rainy and exemplar" if args.exemplar_input else "rainy"
     sizes = ", ".join(f"{width}x{height}" for height, width in agreement.sizes)
     print(f"Wrote {args.out}: {type(network).__name__} from {inputs} to derained, one picture at a time.")

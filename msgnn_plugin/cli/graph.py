@@ -2,14 +2,8 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from msgnn_plugin.archs import MSGNNArch
-    from msgnn_plugin.archs.msgnn import Neighbors
+from msgnn_plugin.cli.outputs import check_file
 
 NAME = "graph"
 HELP = "draw the neighbours of one patch, and their weights, as a trained MSGNN finds them"
@@ -40,15 +34,17 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0.
     """
+    import torch
+
     from msgnn_plugin.archs import MSGNNArch, from_state_dict, load_weights
     from msgnn_plugin.cli.graph_figure import draw_neighbors
     from msgnn_plugin.data.atomic import atomic_path
     from msgnn_plugin.data.image_file import read_picture
+    from msgnn_plugin.restoration import Restorer
     from msgnn_plugin.weights import weights_path
 
-    out = Path(args.out)
-    if out.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"graph: `-o` must end in {', '.join(SUFFIXES)}, got {args.out!r}.")
+    read = [args.picture, *filter(None, [args.exemplar])]
+    out = check_file("graph", "-o", args.out, suffixes=SUFFIXES, inputs=read)
     rgb = read_picture(args.picture).rgb
     at = _parse_place(args.at, *rgb.shape[:2])
     network = from_state_dict(load_weights(weights_path(args.weights)))
@@ -67,27 +63,12 @@ def run(args: argparse.Namespace) -> int:
             f"graph: `--exemplar` must be left out for weights that look at no exemplar, got {args.exemplar!r}."
         )
     exemplar = None if args.exemplar is None else read_picture(args.exemplar).rgb
-    found = _search(network, rgb, exemplar)
+    found = Restorer(network, torch.device("cpu"), exemplar).neighbors(rgb)
     figure = draw_neighbors(network, rgb, found, at, Path(args.picture).name)
     with atomic_path(out) as temporary:
         figure.savefig(temporary)
     print(f"{out}: the neighbours of the patch at {at[0]},{at[1]} in {', '.join(found)}.")
     return 0
-
-
-def _search(
-    network: "MSGNNArch", rgb: "NDArray[np.float32]", exemplar: "NDArray[np.float32] | None"
-) -> "dict[str, Neighbors]":
-    """Return what every graph finds; without an exemplar the one that `basicsr restore` would take."""
-    import torch
-
-    from msgnn_plugin.data.exemplar_bank import ExemplarBank
-
-    rainy, other = (
-        None if picture is None else torch.from_numpy(picture).permute(2, 0, 1)[None] for picture in (rgb, exemplar)
-    )
-    bank = ExemplarBank.of(network) if other is None else None
-    return network.eval().neighbors(rainy, other if bank is None else bank.nearest(rainy))
 
 
 def _parse_place(text: str, height: int, width: int) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from msgnn_plugin.cli.errors import sentence
 
@@ -19,6 +19,7 @@ SUBCOMMANDS = (
     "graph",
     "metrics",
     "restore",
+    "demo",
     "export",
     "weights",
     "bank",
@@ -35,13 +36,20 @@ USER_ERRORS = (ValueError, TypeError, OSError, RuntimeError, ImportError, Memory
 # A step of training waits at hundreds of barriers. Waiting threads that spin, OpenMP's default, make it several times
 # slower as soon as anything else runs beside it; sleeping ones cost less than a tenth on a quiet machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Of a damaged picture OpenCV prints lines of its own, beside the sentence that names the file.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a wrong option in one sentence, as every other error, without the list of all options before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}; `{self.prog} --help` tells what there is.\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser with every sub-command added."""
-    parser = argparse.ArgumentParser(
-        prog="basicsr", description="Image deraining inside BasicSR: train, test, restore."
-    )
+    parser = _Parser(prog="basicsr", description="Image deraining inside BasicSR: train, test, restore.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in SUBCOMMANDS:
         module = importlib.import_module(f"msgnn_plugin.cli.{name}")

@@ -2,11 +2,14 @@
 
 import argparse
 import math
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgnn_plugin.cli.errors import name_once
+from msgnn_plugin.cli.outputs import check_file
+from msgnn_plugin.cli.tables import print_table
 
 if TYPE_CHECKING:
     from msgnn_plugin.cli.measures import Measure
@@ -56,10 +59,14 @@ def run(args: argparse.Namespace) -> int:
     from msgnn_plugin.cli.measures import choose_measures
     from msgnn_plugin.metrics.table import MeasureTable
 
-    for option, path in (("--csv", args.csv), ("--json", args.json)):
-        if path is not None and Path(path).is_dir():
-            raise ValueError(f"metrics: `{option}` must name a file, got the folder {path!r}.")
     pairs = _find_pairs(args)
+    tables = {"--csv": args.csv, "--json": args.json}
+    read = [picture for pair in pairs.pairs for picture in pair if picture is not None]
+    for option, path in tables.items():
+        if path is not None:
+            check_file("metrics", option, path, inputs=[*read, *pairs.lone_results, *pairs.lone_cleans])
+    if None not in tables.values() and Path(args.csv).absolute() == Path(args.json).absolute():
+        raise ValueError(f"metrics: `--csv` and `--json` must name two files, got {args.csv!r} twice.")
     measures = choose_measures(_protocols(args), args.metric)
     for measure in measures:
         if measure.needs_clean and args.clean is None:
@@ -83,6 +90,9 @@ def _find_pairs(args: argparse.Namespace) -> "ResultPairs":
     from msgnn_plugin.data.images import list_images
     from msgnn_plugin.data.result_pairs import ResultPairs, list_results, pair_results
 
+    for name, folder in (("RESULT_DIR", args.results), ("GT_DIR", args.clean)):
+        if folder is not None and not os.path.isdir(folder):
+            raise ValueError(f"metrics: {name} must be a folder, got {folder!r}.")
     results = list_results(args.results)
     if args.clean is None:
         return ResultPairs([(result, None) for result in results], [], [])
@@ -134,26 +144,22 @@ def _tell_alone(
 def _print_means(
     args: argparse.Namespace, measures: Sequence["Measure"], table: "MeasureTable", pairs: "ResultPairs"
 ) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(markup=False, highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = 200  # the 80 that stand for "unknown" would cut numbers off in a file
     against = "" if args.clean is None else f" against {args.clean}"
     failed = f", {len(table.failures)} failed" if table.failures else ""
-    drawn = Table(title=f"{args.results}{against}: {len(table.rows)} measured{failed}", title_justify="left")
-    for name in ("measure_protocol", "mean", "pictures", "left out"):
-        drawn.add_column(name, justify="left" if name in ("measure_protocol", "left out") else "right", no_wrap=True)
+    rows = []
     for column in table.columns:
         mean = table.mean(column)
-        value = "-" if math.isnan(mean.value) else f"{mean.value:.4f}"
-        drawn.add_row(column, value, str(mean.count), _left_out(mean))
-    console.print(drawn)
-    for measure in measures:
-        console.print(f"- {measure.name}: {measure.about}.")
-    for addition in filter(None, (pairs.beginning, pairs.ending)):
-        console.print(f"- Taken off the name of every result: {addition}")
+        rows.append([column, "-" if math.isnan(mean.value) else f"{mean.value:.4f}", str(mean.count), _left_out(mean)])
+    additions = filter(None, (pairs.beginning, pairs.ending))
+    print_table(
+        f"{args.results}{against}: {len(table.rows)} measured{failed}",
+        [("measure_protocol", "left"), ("mean", "right"), ("pictures", "right"), ("left out", "left")],
+        rows,
+        [
+            *(f"{measure.name}: {measure.about}." for measure in measures),
+            *(f"Taken off the name of every result: {addition}" for addition in additions),
+        ],
+    )
 
 
 def _left_out(mean: "Mean") -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 
+from msgnn_plugin.cli.outputs import check_file
 from msgnn_plugin.weights import weights_path
 
 NAME = "mmengine"
@@ -52,5 +53,6 @@ def run(args: argparse.Namespace) -> int:
         weights = str(weights_path(args.weights))
         pipelines.test(args.config, weights, settings=args.cfg_options, work_dir=args.work_dir)
     else:
+        check_file("mmengine", "--output", args.output, suffixes=(".pth", ".safetensors"), inputs=[args.checkpoint])
         pipelines.export_weights(args.checkpoint, args.output)
     return 0

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgnn_plugin.cli.errors import sentence
+from msgnn_plugin.cli.outputs import check_file
+from msgnn_plugin.cli.tables import markdown_table, print_table
 
 if TYPE_CHECKING:
     from msgnn_plugin.adapters.basicsr.ablation.rows import Row
@@ -82,6 +84,11 @@ def _report_runs(args: argparse.Namespace) -> int:
     from msgnn_plugin.cli.report_runs import describe_run, make_markdown, make_page
     from msgnn_plugin.data.atomic import write_bytes_atomic
 
+    page = args.html
+    if page is None and args.form != "markdown":
+        page = "report.html"
+    if page is not None:
+        check_file("report", "--html", page, suffixes=(".html", ".htm"))
     runs, problems = [], []
     for name in dict.fromkeys(args.runs):
         try:
@@ -90,7 +97,6 @@ def _report_runs(args: argparse.Namespace) -> int:
             problems.append(sentence(error))
     if not runs:
         raise ValueError(problems[0])
-    page = args.html or (None if args.form == "markdown" else "report.html")
     count = 3 if args.pictures is None else args.pictures
     parts = [describe_run(each, count, embed=page is not None) for each in runs]
     if page is not None:
@@ -153,27 +159,13 @@ def _remarks(table: dict[str, Any]) -> list[str]:
 
 def _print_markdown(table: dict[str, Any]) -> None:
     print(f"### {table['table']}\n")
-    for cells in (_COLUMNS, ["---"] * len(_COLUMNS), *(_cells(row) for row in table["rows"])):
-        print("| " + " | ".join(cells) + " |")
-    print()
+    print(markdown_table([_COLUMNS, *map(_cells, table["rows"])]), end="\n\n")
     for remark in _remarks(table):
         print(f"- {remark}")
     print()
 
 
 def _print_terminal(table: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(markup=False, highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = 200  # the 80 that stand for "unknown" would cut numbers off in a file
-    drawn = Table(title=table["table"], title_justify="left")
-    for name in _COLUMNS:
-        drawn.add_column(name, justify="right" if "," in name else "left", no_wrap=True)
-    for row in table["rows"]:
-        drawn.add_row(*_cells(row))
-    console.print(drawn)
-    for remark in _remarks(table):
-        console.print(f"- {remark}")
-    console.print()
+    columns = [(name, "right" if "," in name else "left") for name in _COLUMNS]
+    print_table(table["table"], columns, map(_cells, table["rows"]), _remarks(table))
+    print()

@@ -30,15 +30,19 @@ def draw_panels(panels: dict[str, Panel]) -> bytes:
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure = Figure(figsize=(3.6 * columns, 2.3 * rows), layout="constrained")
         axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+        # A run has its colour and its name in every panel, also where it is alone there.
+        labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
         for axis, (title, lines) in zip(axes, panels.items(), strict=False):
             for label, points in lines.items():
                 # Matplotlib leaves labels out that begin with an underscore.
                 shown = f" {label}" if label.startswith("_") else label
                 few = {"marker": "."} if len(points) <= 20 else {}
-                axis.plot(*zip(*_thin(points), strict=True), linewidth=1, label=shown, **few)
+                axis.plot(
+                    *zip(*_thin(points), strict=True), linewidth=1, color=f"C{labels.index(label)}", label=shown, **few
+                )
             axis.set_title(title)
             axis.grid(alpha=0.3)
-            if len(lines) > 1:
+            if len(labels) > 1:
                 axis.legend(fontsize=6)
         for axis in axes[len(panels) :]:
             axis.set_axis_off()

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from msgnn_plugin.adapters.basicsr.measuring import INPUT_PREFIX
 from msgnn_plugin.adapters.basicsr.reporting.pictures import Example, load_examples
 from msgnn_plugin.adapters.basicsr.reporting.runs import RunResult, SetResult, ranked
 from msgnn_plugin.cli.report_curves import Panel, draw_panels
+from msgnn_plugin.cli.tables import markdown_table, markdown_text
 
 Table = list[list[str]]
 _TEMPLATE = Path(__file__).with_name("report_page.html")
@@ -108,17 +108,21 @@ def make_page(runs: Sequence[RunResult], parts: Sequence[RunPart], problems: Seq
 
 def make_markdown(runs: Sequence[RunResult], parts: Sequence[RunPart], problems: Sequence[str]) -> str:
     """Return the tables as Markdown, without pictures and curves."""
-    blocks = [f"# {_text(_page_title(runs))}", *map(_text, problems)]
+    blocks = [f"# {markdown_text(_page_title(runs))}", *map(markdown_text, problems)]
     if overview := _overview(runs):
-        blocks.append(_markdown_table(overview))
+        blocks.append(markdown_table(overview))
     for part in parts:
-        blocks += [f"## {_text(part.name)}", _text(part.state), *map(_text, part.problems)]
-        blocks.append("\n".join(f"- {_text(name)}: {_text(value)}" for name, value in part.facts))
+        blocks += [f"## {markdown_text(part.name)}", markdown_text(part.state), *map(markdown_text, part.problems)]
+        blocks.append("\n".join(f"- {markdown_text(name)}: {markdown_text(value)}" for name, value in part.facts))
         for result in part.sets:
-            blocks += [f"### {_text(result.title)}", _markdown_table(result.metrics)]
-            blocks += [_markdown_table(result.types)] if result.types else []
+            blocks += [f"### {markdown_text(result.title)}", markdown_table(result.metrics)]
+            blocks += [markdown_table(result.types)] if result.types else []
             for title, names in result.names.items():
-                blocks.append("\n".join([f"{_text(title)}:", *(f"- {_text(': '.join(entry))}" for entry in names)]))
+                blocks.append(
+                    "\n".join(
+                        [f"{markdown_text(title)}:", *(f"- {markdown_text(': '.join(entry))}" for entry in names)]
+                    )
+                )
         if not part.sets:
             blocks.append("No metrics yet: nothing was validated or tested.")
     return "\n\n".join(blocks) + "\n"
@@ -244,14 +248,3 @@ def _digits(metric: str) -> int:
 
 def _number(metric: str, value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.{_digits(metric)}f}"
-
-
-def _text(text: str) -> str:
-    """Escape what would be markup, or end a table's cell or line."""
-    escaped = html.escape(" ".join(text.split()), quote=False)
-    return "".join(f"\\{letter}" if letter in "\\`*_[]|#" else letter for letter in escaped)
-
-
-def _markdown_table(rows: Table) -> str:
-    lines = ["| " + " | ".join(map(_text, row)) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgnn_plugin.cli.outputs import check_folder
 from msgnn_plugin.weights import default_path, weights_path
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ MODELS = ("msgnn", "nlcl", "unirain")
 HELP = "take the rain out of pictures and videos: files, folders or patterns"
 DTYPES = ("float32", "bfloat16", "float16")
 PIPE = "-"
-_NO_WEIGHTS = (
-    "restore: `--weights` must name a weights file (.pth or .safetensors), got none. Train some by "
+NO_WEIGHTS = (
+    "`--weights` must name a weights file (.pth or .safetensors), got none. Train some by "
     "`basicsr train -opt options/train_msgnn_rain200h.yml` (`make demo` makes small ones in minutes, in demo/), or "
     "give the authors' checkpoint."
 )
@@ -107,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     """
     args.weights = default_path() if args.weights is None else weights_path(args.weights)
     if args.weights is None:
-        raise ValueError(_NO_WEIGHTS)
+        raise ValueError(f"restore: {NO_WEIGHTS}")
     if args.jobs < 1:
         raise ValueError(f"restore: `--jobs` must be at least 1, got {args.jobs}.")
     if not 0 <= args.crf <= 51:
@@ -119,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
     from msgnn_plugin.data.picture_files import plan_pictures
 
     jobs = plan_pictures(args.inputs, args.out, recursive=args.recursive)
+    check_folder(Path(args.out))
     cleans = _clean_pictures(args.clean, jobs)
     videos = [job for job in jobs if job.is_video]
     if videos and (args.compare or args.clean is not None):
@@ -189,8 +191,13 @@ def _tiling(args: argparse.Namespace) -> "Tiling":
     from msgnn_plugin.tiling import Tiling
 
     tile = args.tile
-    if tile is not None and tile.strip().isdecimal():
-        tile = int(tile)
+    if tile not in (None, "auto"):
+        try:
+            tile = int(tile)
+        except ValueError:
+            raise ValueError(
+                f"restore: `--tile` must be a whole number of pixels or auto, got {args.tile!r}."
+            ) from None
     return Tiling(tile=tile, tile_overlap=args.tile_overlap, tile_database=args.database, memory=args.memory)
 
 
@@ -204,12 +211,14 @@ def _clean_pictures(clean: str | None, jobs: list["PictureJob"]) -> list[Path | 
     if not path.is_dir():
         if len(jobs) > 1:
             raise ValueError(f"restore: `--clean` must be a folder if there are several inputs, got {clean!r}.")
+        if not path.is_file():
+            raise FileNotFoundError(f"restore: `--clean` must be a picture or a folder of some, got {clean!r}.")
         return [path]
     partners = [find_partner(path, job.place) for job in jobs]
     missing = [job.place for job, partner in zip(jobs, partners, strict=True) if partner is None]
     if missing:
         raise FileNotFoundError(
             f"restore: `--clean` must hold a picture of the same name for every input, got none for {str(missing[0])!r}"
-            f" and {len(missing) - 1} others in {clean!r}."
+            f"{f' and {len(missing) - 1} others' if missing[1:] else ''} in {clean!r}."
         )
     return partners

@@ -75,7 +75,9 @@ class FileRun:
     def _count(self, outcome: bool | Exception, job: "PictureJob") -> None:
         if isinstance(outcome, Exception):
             self.failed += 1
-            self.tell(f"basicsr restore: error: {name_once(outcome, job.source)}")
+            shared = isinstance(outcome, MemoryError) and self.args.jobs > 1
+            why = f" (each of the {self.args.jobs} `--jobs` gets its part)" if shared else ""
+            self.tell(f"basicsr restore: error: {name_once(outcome, job.source)}{why}")
         else:
             self.restored += outcome
             self.skipped += not outcome

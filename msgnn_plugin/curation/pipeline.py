@@ -1,10 +1,8 @@
 """Distillation of training pairs: list, describe, retrieve, judge, and one manifest (UniRain, CVPR 2026)."""
 
 import dataclasses
-import fcntl
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +21,7 @@ from msgnn_plugin.curation.manifest import all_decided, read_records, summarise,
 from msgnn_plugin.curation.retrieve import is_written, write_references
 from msgnn_plugin.curation.settings import DistillSettings
 from msgnn_plugin.data.atomic import write_bytes_atomic
+from msgnn_plugin.data.lock import sole_use
 from msgnn_plugin.data.photographs import find_photographs
 
 MANIFEST, SUMMARY = "manifest.parquet", "summary.json"
@@ -89,7 +88,8 @@ def distill(
         raise ValueError(
             "distill: `--reference` must name a folder of real rain, got none; `text_nearest: 0` needs none."
         )
-    with _alone(out / "work"):
+    busy = f"distill: `-o` must be one command's at a time, got {out} with another at work."
+    with sole_use(out / "work" / "lock", busy):
         make_judges(settings.judges, settings.limits)  # A slip is told before hours of work.
         facts = _facts(pools, reference, settings, left)
         _claim(out, facts)
@@ -144,20 +144,6 @@ def _claim(out: Path, facts: dict[str, Any]) -> None:
             f"distill: `-o` must be a new folder or hold a run with the same {changed[0]}, got {known.get(changed[0])} "
             f"in {out} and now {facts.get(changed[0])}."
         )
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """See that no other command works on a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RuntimeError(
-                f"distill: `-o` must be one command's at a time, got {folder.parent} with another at work."
-            ) from None
-        yield
 
 
 def _make_worker(settings: DistillSettings, database: Path) -> Callable[[str, str], int]:

@@ -67,19 +67,20 @@ def read_picture(path: str | Path) -> Picture:
     return decode_picture(Path(path).read_bytes(), path)
 
 
-def decode_picture(data: bytes, path: str | Path) -> Picture:
+def decode_picture(data: bytes, path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode the content of a picture file, as `read_picture` does.
 
     Args:
         data: The content.
         path: What to call it in an error.
+        max_pixels: How many pixels it may have; told by the file's head, before they are decoded.
 
     Raises:
         ValueError: If it is empty, cut short, damaged, no picture, or has too many pixels.
     """
     if not data:
         raise ValueError(f"{path}: the file must hold a picture, got an empty file.")
-    image = _decode_with_pillow(data, path)
+    image = _decode_with_pillow(data, path, max_pixels)
     pixels = _decode_deep(data, image)
     if pixels is None:
         pixels = _eight_bit_pixels(image, path)
@@ -140,18 +141,18 @@ def to_steps(values: NDArray[np.floating], dtype: type[np.unsignedinteger], roun
     return (np.rint(steps) if rounding == "nearest" else steps).astype(dtype)
 
 
-def _decode_with_pillow(data: bytes, path: str | Path) -> Image.Image:
+def _decode_with_pillow(data: bytes, path: str | Path, max_pixels: int) -> Image.Image:
     """Return the picture with its pixels loaded, which is what notices a file cut short."""
     image = None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of half the size it refuses.
             image = Image.open(io.BytesIO(data), formats=FORMATS)
-            if image.width * image.height > MAX_PIXELS:
+            if image.width * image.height > max_pixels:
                 raise Image.DecompressionBombError
             image.load()
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{path}: a picture must have at most {MAX_PIXELS:,} pixels, got more.") from error
+        raise ValueError(f"{path}: a picture must have at most {max_pixels:,} pixels, got more.") from error
     except Image.UnidentifiedImageError as error:
         raise ValueError(f"{path}: the file must be a picture ({', '.join(FORMATS)}), got something else.") from error
     except MemoryError:

@@ -60,6 +60,8 @@ def plan_pictures(inputs: Sequence[str | Path], out: str | Path, *, recursive: b
         FileNotFoundError: If an input does not exist, or a pattern matches nothing.
         ValueError: If a folder holds none, ``out`` is a file, a result would overwrite an input or leave ``out``.
     """
+    if out == "":
+        raise ValueError("restore: `-o` must name a folder, got ''; `.` is this one.")
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"restore: `-o` must name a folder, got the file {str(out)!r}.")
@@ -101,9 +103,9 @@ def find_partner(folder: Path, place: Path) -> Path | None:
 def _expand(entry: str, out: Path, recursive: bool) -> Iterable[tuple[Path, Path]]:
     """Yield each picture that one input means, with its place."""
     path = Path(entry)
-    if path.is_dir():
+    if entry and path.is_dir():  # an empty one, of a variable that is not set, would be this folder
         return _folder(path, out, recursive)
-    if path.exists():
+    if entry and path.exists():
         return [(path, Path(path.name))]
     matches = sorted(glob.glob(entry, recursive=True)) if glob.has_magic(entry) else []
     # A pattern such as `photos/*` meets notes and sub-folders too: only pictures are meant.

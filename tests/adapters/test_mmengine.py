@@ -480,7 +480,7 @@ def test_shipped_configs_say_what_the_option_files_say(name):
     assert config.train_dataloader.num_workers == section["num_worker_per_gpu"]
 
 
-def test_the_commands_of_the_page_run(repository, tmp_path, monkeypatch, capsys):
+def test_the_commands_of_the_page_run(page_commands, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     make_rain800(tmp_path)
     shutil.copytree(CONFIGS, tmp_path / "options" / "mmengine")
@@ -489,17 +489,16 @@ def test_the_commands_of_the_page_run(repository, tmp_path, monkeypatch, capsys)
     smaller += ["train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False"]
     for loader in ("val_dataloader", "test_dataloader"):
         smaller += [f"{loader}.num_workers=0", f"{loader}.persistent_workers=False"]
-    page = (repository / "docs" / "mmengine.md").read_text()
-    lines = [line.partition("#")[0].split() for line in page.splitlines() if line.startswith("basicsr ")]
-    assert len(lines) >= 5
-    for words in lines:
+    commands = page_commands("mmengine.md")
+    assert len(commands) >= 5
+    for words in commands:
         if "photos/" in words:
             shutil.copytree("halves/rain", "photos", dirs_exist_ok=True)
-        if words[1:3] in (["mmengine", "train"], ["mmengine", "test"]):
+        if words[:2] in (["mmengine", "train"], ["mmengine", "test"]):
             words = [*words, "--cfg-options", *smaller]
         # The names of checkpoints tell the iteration of the full schedule.
         words = [word.replace("iter_1000", "iter_2") for word in words]
-        assert main(words[1:]) == 0, (words, capsys.readouterr().err)
+        assert main(words) == 0, (words, capsys.readouterr().err)
     assert len(list((tmp_path / "cleaned").iterdir())) == 3
 
 

@@ -116,6 +116,11 @@ def test_too_small_or_too_flat_pictures_have_none():
         assert math.isnan(niqe(picture))
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 200), (200, 1), (95, 400)])
+def test_a_side_too_short_for_a_block_has_none(size):
+    assert math.isnan(niqe(np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)))
+
+
 def test_the_mend_rests_where_the_fault_is_gone(monkeypatch):
     module = importlib.import_module("basicsr.metrics.niqe")
     assert not mend.needed()

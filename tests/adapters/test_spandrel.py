@@ -3,7 +3,6 @@
 import importlib
 import importlib.util
 import re
-import shlex
 import sys
 from functools import partial
 from types import ModuleType, SimpleNamespace
@@ -299,16 +298,16 @@ def test_the_node_of_comfyui_refuses_what_enlarges(comfyui):
 
 
 @needs_spandrel
-def test_the_commands_of_the_page(repository, tmp_path, monkeypatch, comfyui):
+def test_the_commands_of_the_page(page_commands, repository, tmp_path, monkeypatch, comfyui):
     monkeypatch.chdir(tmp_path)
     torch.save({"params": msgnn(num_feat=4).state_dict()}, "net_g_best.pth")
     blocks = re.findall(
         r"^ *```(\w*)\n(.*?)^ *```$", (repository / "docs/spandrel.md").read_text(), re.DOTALL | re.MULTILINE
     )
-    commands = [line for kind, block in blocks if not kind for line in block.splitlines() if line.startswith("basicsr")]
+    commands = page_commands("spandrel.md")
     assert len(commands) == 2
-    for command in commands:
-        assert main(shlex.split(command)[1:]) == 0
+    for arguments in commands:
+        assert main(arguments) == 0
     assert load_weights("net_g_again.pth").keys() == {"params"}
     scripts = [block for kind, block in blocks if kind == "python"]
     assert len(scripts) == 2

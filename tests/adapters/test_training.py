@@ -1,4 +1,5 @@
 import csv
+import importlib
 import logging
 from pathlib import Path
 
@@ -290,3 +291,10 @@ def test_compiled_training_keeps_plain_checkpoints(tmp_path):
 def test_logs_are_closed(tmp_path):
     run("train", make_project(tmp_path), "--force_yml", "train:total_iter=2")
     assert logging.getLogger("basicsr").handlers == []
+
+
+def test_a_logger_that_was_asked_for_before_costs_no_log(tmp_path):
+    importlib.import_module("basicsr.utils").get_root_logger()
+    run("train", make_project(tmp_path), "--force_yml", "train:total_iter=1")
+    (log,) = (tmp_path / "experiments/tiny").glob("train_tiny_*.log")
+    assert "End of training" in log.read_text()

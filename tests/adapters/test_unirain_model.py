@@ -1,5 +1,6 @@
 """UniRain inside BasicSR: the loss by type, its weights, metrics by type, exact resume, two processes."""
 
+import copy
 import csv
 import logging
 
@@ -124,6 +125,15 @@ def test_type_losses_are_of_centre_crops(model):
         sums.setdefault(sample["type_id"], []).append(loss)
     expected = [sum(sums[number]) / len(sums[number]) for number in range(4)]
     assert model.type_losses().tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_type_losses_are_of_the_averaged_network_where_there_is_one(model):
+    plain = model.type_losses()
+    model.net_g_ema = copy.deepcopy(model.net_g).eval()
+    for parameter in model.net_g.parameters():
+        parameter.data.zero_()
+    assert torch.equal(model.type_losses(), plain)
+    assert not model.net_g_ema.training
 
 
 def test_warns_once_of_experts_that_nobody_chooses(model, monkeypatch):

@@ -72,8 +72,8 @@ def test_the_authors_weights_keep_their_names(layer, shared, tmp_path):
 @pytest.mark.parametrize(
     ("source", "out", "sentence"),
     [
-        ("a.pth", "b.onnx", "OUT must end in .pth or .safetensors, got"),
-        ("a.pth", "a.pth", "OUT must be another file than IN"),
+        ("a.pth", "b.onnx", "`OUT` must end in .pth or .safetensors, got"),
+        ("a.pth", "a.pth", "`OUT` must be another file than those that are read"),
         ("nothing.pth", "b.pth", "must be a weights file"),
         ("cut.pth", "b.pth", "must be a whole weights file"),
         ("other.pth", "b.pth", "must hold weights of MSGNN"),

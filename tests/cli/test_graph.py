@@ -115,7 +115,7 @@ def test_what_has_no_graph_is_told(inputs, tmp_path, capsys):
     assert "`--exemplar` must be left out" in capsys.readouterr().err
     assert draw(picture, alone, out=tmp_path / "f.png") == 0
     assert draw(picture, weights, out=tmp_path / "f.gif") == 2
-    assert "`-o` must end in .png, .svg, .pdf" in capsys.readouterr().err
+    assert "`-o` must end in .png, .svg or .pdf" in capsys.readouterr().err
     assert draw(exemplar.with_name("gone.png"), weights, out=tmp_path / "g.png") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "gone.png must be a path to read" in line

@@ -1,6 +1,7 @@
 """The command itself: what it prints where something goes wrong."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -45,12 +46,15 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
         main(["doctor"])
 
 
-@pytest.mark.parametrize("arguments", [[], ["trian"], ["restore"]])
-def test_wrong_usage_exits_with_2(arguments, capsys):
+@pytest.mark.parametrize(
+    "arguments", [[], ["trian"], ["restore"], ["restore", "a.png", "-o", "out", "--device", "tpu"], ["data", "verfy"]]
+)
+def test_wrong_usage_is_one_sentence_and_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as exit_info:
         main(arguments)
     assert exit_info.value.code == 2
-    assert "usage: basicsr" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"basicsr( \w+)?: error: .*; `basicsr( \w+)? --help` tells what there is\.", line)
 
 
 def test_help_loads_no_torch_and_lets_waiting_threads_sleep():

@@ -4,7 +4,6 @@ import csv
 import json
 import math
 import re
-import shlex
 import sys
 import types
 
@@ -154,8 +153,9 @@ def test_forms_of_pictures(tmp_path, make_pair):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere", "gt"], "nowhere must be a path to read or write, got: No such file or directory"),
-        (["results/norain-1_train_x.png", "gt"], "Not a directory"),
+        (["nowhere", "gt"], "RESULT_DIR must be a folder, got 'nowhere'"),
+        (["results/norain-1_train_x.png", "gt"], "RESULT_DIR must be a folder, got 'results/norain-1_train_x.png'"),
+        (["results", ""], "GT_DIR must be a folder, got ''"),
         (["empty", "gt"], "RESULT_DIR must hold at least one picture, got none directly in 'empty'"),
         (["results", "empty"], "GT_DIR must hold at least one picture, got none directly in 'empty'"),
         (["results"], "GT_DIR must be given unless `--metric niqe` or the like is asked for, got neither"),
@@ -204,7 +204,7 @@ def test_niqe_of_a_folder_without_a_clean_side(tmp_path):
     assert rows["mean"]["niqe_basicsr"] == rows["coffee.png"]["niqe_basicsr"]
 
 
-def test_the_commands_of_the_page(repository, tmp_path, monkeypatch, make_pair, capsys):
+def test_the_commands_of_the_page(page_commands, repository, tmp_path, monkeypatch, make_pair, capsys):
     for folder in ("results/rain100l", "gt/rain100l", "results/real"):
         (tmp_path / folder).mkdir(parents=True)
     for number in range(2):
@@ -219,10 +219,10 @@ def test_the_commands_of_the_page(repository, tmp_path, monkeypatch, make_pair, 
     monkeypatch.setitem(sys.modules, "pyiqa", module)
     monkeypatch.chdir(tmp_path)
     page = (repository / "docs" / "metrics.md").read_text()
-    commands = [line for block in re.findall(r"^```\n(.*?)^```", page, re.M | re.S) for line in block.splitlines()]
+    commands = page_commands("metrics.md")
     assert len(commands) == 4
-    for command in commands:
-        assert main(shlex.split(command)[1:]) == 0
+    for arguments in commands:
+        assert main(arguments) == 0
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
         "rain100l.csv",
         "rain100l.json",

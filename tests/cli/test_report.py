@@ -4,7 +4,6 @@ import base64
 import csv
 import hashlib
 import re
-import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from msgnn_plugin.adapters.basicsr.reporting.logs import parse_losses, parse_opt
 from msgnn_plugin.adapters.basicsr.reporting.runs import ranked, read_run
 from msgnn_plugin.archs import MSGNNArch
 from msgnn_plugin.cli.main import main
+from msgnn_plugin.cli.report_curves import draw_panels
 from tests.adapters.tiny_run import NETWORK, make_project, measuring_options, run, tiny_options, write_options
 
 EVIL = "<img src=x onerror=alert(1)>|$\\frac{$"
@@ -347,6 +347,15 @@ def test_wrong_use_is_told(capsys, arguments, sentence):
     assert sentence in line
 
 
+def test_of_several_runs_every_curve_says_whose_it_is():
+    points = [(1, 2.0), (2, 1.0)]
+    drawn = draw_panels({"both": {"one": points, "_two": points}, "alone": {"_two": points}}).decode()
+    assert [drawn.count(f">{name}<") for name in ("one", " _two")] == [1, 2]
+    # A line beside the other's, and one beside each name: a run keeps its colour in every panel.
+    assert [drawn.count(f"fill: none; stroke: {colour}; ") for colour in ("#1f77b4", "#ff7f0e")] == [2, 4]
+    assert ">one<" not in draw_panels({"alone": {"one": points}}).decode()
+
+
 def test_what_a_resumed_run_did_again_counts_once(tmp_path):
     line = (
         "INFO: [t..][epoch:  0, iter: {:>7}, lr:(5e-04,)] [eta: 0:04, time (data): 0.6 (0.0)] l_a: {} l_b: 1.0e+00 \n"
@@ -359,20 +368,19 @@ def test_what_a_resumed_run_did_again_counts_once(tmp_path):
     assert parse_type_weights(text) == {"drs": [(60, 0.06297, 0.25)], "nrd": [(60, 0.04077, 0.75)]}
 
 
-def test_commands_of_the_page(repository, project, tmp_path, monkeypatch, make_pair, capsys):
+def test_commands_of_the_page(page_commands, project, tmp_path, monkeypatch, make_pair, capsys):
     monkeypatch.chdir(tmp_path)
-    text = (repository / "docs/report.md").read_text()
-    commands = re.findall(r"^basicsr (.+)$", text.replace("\\\n", " "), re.MULTILINE)
+    commands = page_commands("report.md")
     assert len(commands) >= 4
-    for command in commands:
-        for place in re.findall(r"(?:experiments|results)/\w+", command):
-            if not Path(place).exists():
-                Path(place).parent.mkdir(exist_ok=True)
-                kind = "experiments/tiny" if place.startswith("experiments") else "results/measured"
-                Path(place).symlink_to(project / kind)
+    words = " ".join(word for arguments in commands for word in arguments)
+    for place in re.findall(r"(?:experiments|results)/\w+", words):
+        if not Path(place).exists():
+            Path(place).parent.mkdir(exist_ok=True)
+            kind = "experiments/tiny" if place.startswith("experiments") else "results/measured"
+            Path(place).symlink_to(project / kind)
     Image.fromarray(make_pair(1, (330, 470))[0]).save("rainy.png")
     Image.fromarray(make_pair(2)[0]).save("other.png")
-    for command in commands:
-        assert main(shlex.split(command.partition(" > ")[0])) == 0, capsys.readouterr().err
-    written = set(re.findall(r"[\w-]+\.(?:html|png)", " ".join(commands))) - {"rainy.png", "other.png"}
+    for arguments in commands:
+        assert main(arguments[: arguments.index(">")] if ">" in arguments else arguments) == 0, capsys.readouterr().err
+    written = set(re.findall(r"[\w-]+\.(?:html|png)", words)) - {"rainy.png", "other.png"}
     assert all(Path(name).stat().st_size for name in written | {"report.html"})

@@ -3,6 +3,8 @@ import os
 import pickle
 import re
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -322,7 +324,10 @@ def test_clean_must_be_there_for_every_input(weights, tmp_path, capsys):
     save(tmp_path / "a.png", values(3))
     (tmp_path / "clean").mkdir()
     line = fails(capsys, tmp_path / "a.png", "-o", tmp_path / "o", "--weights", weights, "--clean", tmp_path / "clean")
-    assert "must hold a picture of the same name for every input, got none for 'a.png'" in line
+    assert "must hold a picture of the same name for every input, got none for 'a.png' in " in line
+    line = fails(capsys, tmp_path / "a.png", "-o", tmp_path / "o", "--weights", weights, "--clean", tmp_path / "none")
+    assert "`--clean` must be a picture or a folder of some, got" in line
+    assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", pickle.dumps({"stem": [1.0]}, 2)], ids=["empty", "text", "list"])
@@ -354,6 +359,23 @@ def test_damaged_exemplar_is_refused(weights, tmp_path, capsys):
     (tmp_path / "e.png").touch()
     common = ("-o", tmp_path / "out", "--weights", weights)
     assert "e.png" in fails(capsys, tmp_path / "a.png", *common, "--exemplar", tmp_path / "e.png")
+
+
+def test_opencv_adds_no_lines_of_its_own(weights, tmp_path, repository):
+    (tmp_path / "exemplars").mkdir()
+    save(tmp_path / "a.png", values(3))
+    whole = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "exemplars/cut.png").write_bytes(whole[: len(whole) // 2])
+    arguments = ["restore", tmp_path / "a.png", "-o", tmp_path / "o", "--weights", weights]
+    done = subprocess.run(
+        [sys.executable, "-m", "msgnn_plugin.cli", *arguments, "--exemplar", tmp_path / "exemplars"],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "cut.png" in line
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
@@ -426,7 +448,7 @@ def test_too_large_a_picture_is_named_with_a_remedy_and_the_rest_is_done(weights
     ("options", "sentence"),
     [
         (("--tile", "0"), r"`tile` must be at least `tile_overlap` \+ 1 = 33 pixels, got 0"),
-        (("--tile", "wide"), "`tile` must be a whole number of pixels, \"auto\" or None, got 'wide'"),
+        (("--tile", "wide"), "`--tile` must be a whole number of pixels or auto, got 'wide'"),
         (("--tile", "64", "--tile-overlap", "-1"), "`tile_overlap` must be at least 0, got -1"),
         (
             ("--tile", "34"),

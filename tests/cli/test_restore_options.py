@@ -2,7 +2,6 @@
 
 import io
 import re
-import shlex
 import sys
 import threading
 import types
@@ -287,7 +286,9 @@ def test_exemplars_are_not_for_nlcl(pictures, tmp_path, capsys):
     assert main([*arguments, "--exemplar", "auto", "--dtype", "bfloat16", "--self-ensemble"]) == 0
 
 
-def test_the_commands_of_the_page(repository, network, pictures, make_clip, tmp_path, monkeypatch, capsysbinary):
+def test_the_commands_of_the_page(
+    page_commands, repository, network, pictures, make_clip, tmp_path, monkeypatch, capsysbinary
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     torch.save(network.state_dict(), "net_g_best.pth")
@@ -296,17 +297,17 @@ def test_the_commands_of_the_page(repository, network, pictures, make_clip, tmp_
         Image.fromarray(pictures[len(place) % 4]).save(place)
     make_clip("walk.mp4", 2)
     page = (repository / "docs" / "restore.md").read_text()
-    commands = re.findall(r"^basicsr .*$", "\n".join(re.findall(r"^```\n(.*?)^```", page, re.M | re.S)), re.M)
+    commands = page_commands("restore.md")
     assert len(commands) == 6
-    for command in commands:
-        command, _, pipe = command.partition(" < ")
-        source, _, result = pipe.partition(" > ")
+    for arguments in commands:
+        pipe = "<" in arguments
         if pipe:
+            *arguments, _, source, _, result = arguments
             monkeypatch.setattr(
                 sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO((tmp_path / source).read_bytes()))
             )
         capsysbinary.readouterr()
-        assert main(shlex.split(command)[1:]) == 0
+        assert main(arguments) == 0
         if pipe:
             (tmp_path / result).write_bytes(capsysbinary.readouterr().out)
     assert load("clean.png").shape == (40, 52, 3)

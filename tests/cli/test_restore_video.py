@@ -20,6 +20,7 @@ from msgnn_plugin.restoration import Restorer
 av = pytest.importorskip("av", reason="needs the package av, extra [video]")
 
 from msgnn_plugin.cli import restore_video  # noqa: E402
+from msgnn_plugin.data.lock import sole_use  # noqa: E402
 from msgnn_plugin.data.video_reading import read_form, read_frames  # noqa: E402
 
 SMALL = {"num_feat": 4, "num_blocks": 1, "num_groups": 2, "scales": (1,), "num_neighbors": 2, "window_size": 3}
@@ -181,7 +182,10 @@ def test_an_interrupted_run_is_gone_on_from_and_ends_the_same(make_clip, restore
     with monkeypatch.context() as patch:
         watch(patch, stop_after=15)
         assert restore(source, "--jobs", jobs) == 130
-    parts = [".a.mp4.parts", *(f".a.mp4.parts/{name}" for name in ("000000.nut", "000001.nut", "made-from.txt"))]
+    parts = [
+        ".a.mp4.parts",
+        *(f".a.mp4.parts/{name}" for name in ("000000.nut", "000001.nut", "lock", "made-from.txt")),
+    ]
     assert names(tmp_path / "out") == parts
     capsys.readouterr()
     with monkeypatch.context() as patch:
@@ -223,6 +227,18 @@ def test_what_was_begun_with_other_settings_is_dropped(make_clip, restore, tmp_p
     assert restore(source, "--crf", 30) == 0
     assert len(seen) == 26
     assert "starting anew" in capsys.readouterr().err
+
+
+def test_two_runs_at_once_do_not_mix(make_clip, restore, tmp_path, capsys):
+    source = make_clip(tmp_path / "a.mp4", 3)
+    parts = tmp_path / "out" / ".a.mp4.parts"
+    with sole_use(parts / "lock", "unused"):
+        (parts / "000000.nut").write_bytes(b"the other run's")
+        assert restore(source) == 1
+        assert "a.mp4: another run is restoring this video into" in capsys.readouterr().err
+        assert names(tmp_path / "out") == [".a.mp4.parts", ".a.mp4.parts/000000.nut", ".a.mp4.parts/lock"]
+    assert restore(source) == 0
+    assert names(tmp_path / "out") == ["a.mp4"]
 
 
 def test_done_videos_are_skipped_until_something_changes(make_clip, restore, tmp_path, capsys, monkeypatch):

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 
@@ -225,16 +224,13 @@ def test_missing_packages_are_named(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("needs_onnx")
 @pytest.mark.slow
-def test_commands_of_the_page(repository, tmp_path, monkeypatch, capsys):
-    text = (repository / "docs" / "export.md").read_text()
-    blocks = dict(re.findall(r"^```(\w*)\n(.*?)^```", text, re.M | re.S))
+def test_commands_of_the_page(page_commands, repository, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     torch.save(build("paper").state_dict(), "net_g_best.pth")
     torch.save(build("nlcl").state_dict(), "latest_net_Back.pth")
-    commands = [shlex.split(line) for line in blocks[""].splitlines()]
+    commands = page_commands("export.md")
     assert len(commands) == 3
-    for program, *arguments in commands:
-        assert program == "basicsr"
+    for arguments in commands:
         assert main(arguments) == 0
         out = capsys.readouterr().out
         assert "from the network by at most" in out
@@ -242,6 +238,7 @@ def test_commands_of_the_page(repository, tmp_path, monkeypatch, capsys):
     import cv2
 
     cv2.imwrite("photo.jpg", np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
+    text = (repository / "docs" / "export.md").read_text()
     for block in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
         subprocess.run(
             [sys.executable, "-W", "ignore", "-c", block], check=True, env={**os.environ, "PYTHONPATH": str(repository)}

@@ -46,7 +46,7 @@ def write_weights(weights: Mapping[str, Tensor], path: str | Path) -> None:
     """
     # Copies, for tensors that share memory or lie in another layout: safetensors takes neither.
     plain = {name: value.clone(memory_format=torch.contiguous_format) for name, value in weights.items()}
-    if Path(path).suffix != ".safetensors":
+    if Path(path).suffix.lower() != ".safetensors":
         write_checkpoint({"params": plain}, path)
         return
     try:

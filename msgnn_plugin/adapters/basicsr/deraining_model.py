@@ -140,13 +140,17 @@ class DerainingModel(ValidationMixin, SavingMixin, SRModel):
         for averaged, value in zip(self.net_g_ema.buffers(), net.buffers(), strict=True):
             averaged.copy_(value)
 
+    def validated_network(self) -> nn.Module:
+        """Return what is validated: the averaged network if there is one, outside of any distributed wrapper."""
+        return self.net_g_ema if hasattr(self, "net_g_ema") else self.get_bare_model(self.net_g)
+
     def test(self) -> None:
-        """Derain the batch at hand with the averaged network if there is one, outside of any distributed wrapper.
+        """Derain the batch at hand with the network that is validated.
 
         Raises:
             MemoryError: If the memory will not suffice, by estimate; the sentence names the tile that would fit.
         """
-        net = self.net_g_ema if hasattr(self, "net_g_ema") else self.get_bare_model(self.net_g)
+        net = self.validated_network()
         training = net.training
         net.eval()
         with torch.no_grad():

@@ -17,7 +17,11 @@ def cpu_model() -> str:
 
 def describe_hardware(device: torch.device | None = None) -> str:
     """Return the processor with its cores and torch's threads, behind the GPU where ``device`` is one."""
-    processor = f"{cpu_model()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    processor = f"{cpu_model()}, {_count(os.cpu_count(), 'core')}, {_count(torch.get_num_threads(), 'thread')}"
     if device is None or device.type != "cuda":
         return processor
     return f"{torch.cuda.get_device_name(device)} with {processor}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

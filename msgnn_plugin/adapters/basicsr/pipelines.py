@@ -5,11 +5,11 @@ import contextlib
 import importlib
 import logging
 import sys
+import traceback
 from collections.abc import Iterator
 
-import torch.distributed as dist
-
 from msgnn_plugin.adapters.basicsr import arguments, compat
+from msgnn_plugin.adapters.basicsr.compat import init_dist
 from msgnn_plugin.adapters.basicsr.registration import register_all
 
 
@@ -52,14 +52,22 @@ def _command_line(args: argparse.Namespace) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _left_clean() -> Iterator[None]:
-    """Close what a pipeline leaves open, so that a second run in this process starts like the first."""
+    """Begin and end with nothing open, so that whatever this process did before, a run starts like its first."""
+    _close_log()
     try:
         yield
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)  # they hold the model, see `init_dist.leave`
+        raise
     finally:
-        logger = logging.getLogger("basicsr")
-        for handler in list(logger.handlers):
-            handler.close()
-            logger.removeHandler(handler)
-        importlib.import_module("basicsr.utils.logger").initialized_logger.clear()
-        if dist.is_available() and dist.is_initialized():
-            dist.destroy_process_group()
+        _close_log()
+        init_dist.leave()
+
+
+def _close_log() -> None:
+    """Have BasicSR open its log anew: once it has a logger, even one without a file, it adds no file to it."""
+    logger = logging.getLogger("basicsr")
+    for handler in list(logger.handlers):
+        handler.close()
+        logger.removeHandler(handler)
+    importlib.import_module("basicsr.utils.logger").initialized_logger.clear()

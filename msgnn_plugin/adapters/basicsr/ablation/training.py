@@ -1,17 +1,16 @@
 """Train a row of an ablation table by the toolbox's own pipeline, in a process of its own."""
 
-import fcntl
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from msgnn_plugin.adapters.basicsr.ablation.rows import Row
 from msgnn_plugin.adapters.basicsr.ablation.settings import decisive_settings, differences
 from msgnn_plugin.adapters.basicsr.options import plan_options
+from msgnn_plugin.data.lock import sole_use
 
 # What is counted in iterations. `logger.print_freq` stays: a short run wants no more lines.
 SCHEDULE = (
@@ -88,12 +87,14 @@ def train_row(row: Row, forced: Sequence[str]) -> None:
         forced: ``KEY:KEY=VALUE`` entries.
 
     Raises:
-        RuntimeError: If it fails, with the last line that it printed, or another process is training it.
+        RuntimeError: If it fails, with the last line that it printed.
+        BlockingIOError: If another process is training it.
     """
     command = [sys.executable, "-m", "msgnn_plugin.cli", "train", "-opt", str(row.file), "--auto_resume"]
     command += ["--force_yml", *forced] if forced else []
     last = ""
-    with _lock(row.folder) as lock:
+    file = row.folder.parent / f".{row.folder.name}.lock"
+    with sole_use(file, f"{row.folder}: another process is training here; wait for it or end it.") as lock:
         # The lock goes along: it stays where this process is killed and the training, for a while, is not.
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", pass_fds=(lock,)
@@ -110,18 +111,6 @@ def train_row(row: Row, forced: Sequence[str]) -> None:
     if process.returncode:
         last = last.removeprefix("basicsr train: error: ")
         raise RuntimeError(last if process.returncode > 0 else f"killed by signal {-process.returncode}; {last}")
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[int]:
-    """Hold a run's folder for one training at a time; yields the lock's file descriptor."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f".{folder.name}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RuntimeError(f"{folder}: another process is training here; wait for it or end it.") from error
-        yield file.fileno()
 
 
 def _scale(count: int, factor: float) -> int:

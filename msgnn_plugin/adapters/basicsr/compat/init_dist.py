@@ -1,5 +1,6 @@
 """BasicSR's start of distributed training divides by the number of GPUs and knows only NCCL."""
 
+import gc
 import importlib
 import os
 from datetime import timedelta
@@ -57,6 +58,16 @@ def start(launcher: str, backend: str | None = None, port: int | None = None) ->
         backend = "nccl" if 0 < int(os.environ.get("LOCAL_WORLD_SIZE", 1)) <= gpus else "gloo"
     store, rank, world_size = _meet()
     dist.init_process_group(backend=backend, store=store, rank=rank, world_size=world_size, timeout=TIMEOUT)
+
+
+def leave() -> None:
+    """Leave the process group, if there is one; nothing wrapped by `DistributedDataParallel` may be in use any more."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    # A wrapper that outlives the group takes it along when it goes itself, and there torch 2.13 can stand still: it
+    # waits, with Python's lock in hand, for threads of the group that want this lock.
+    gc.collect()
+    dist.destroy_process_group()
 
 
 def _meet() -> tuple[dist.Store, int, int]:

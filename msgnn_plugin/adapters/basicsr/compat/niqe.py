@@ -30,7 +30,8 @@ def apply() -> None:
 
     def niqe(img: NDArray, *params: Any, block_size_h: int = 96, block_size_w: int = 96) -> float:
         """Return NIQE, or nan for a picture with fewer than two blocks of 96 x 96 that have any contrast."""
-        if (img.shape[0] // block_size_h) * (img.shape[1] // block_size_w) < MIN_BLOCKS:
+        # The caller drops sides of one pixel.
+        if img.ndim < 2 or (img.shape[0] // block_size_h) * (img.shape[1] // block_size_w) < MIN_BLOCKS:
             return float("nan")
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
