@@ -75,32 +75,29 @@ class SetRun:
     ) -> None:
         self.dataset, self.methods, self.strips = dataset, methods, strips
         self.tables = {method: MeasureTable(MEASURES) for method in methods}
-        self.seconds: dict[Method, list[float]] = {method: [] for method in methods}
+        self.seconds: dict[Method, list[float | None]] = {method: [] for method in methods}
         self.failures: list[str] = []
         self.largest: tuple[Tensor, Tensor] | None = None
         self.count = 0
 
     def add(self, index: int) -> None:
-        """Measure all methods on one picture, or note why it cannot be read."""
+        """Measure all methods on one picture, or note why it cannot be read or derained by all of them."""
         try:
             sample = self.dataset[index]
-        except (OSError, ValueError) as error:
+            rainy, exemplar = (sample[key][None] for key in ("lq", "exemplar"))
+            if self.count == 0:
+                warm_up([run for run in self.methods.values() if run is not None], rainy)
+            done = [(rainy, None) if run is None else timed(run, rainy, exemplar) for run in self.methods.values()]
+        except (OSError, ValueError, MemoryError) as error:
             self.failures.append(str(error))
             return
-        rainy, exemplar = (sample[key][None] for key in ("lq", "exemplar"))
         if self.largest is None or rainy.numel() > self.largest[0].numel():
             self.largest = rainy, exemplar
         clean, name = as_bytes(sample["gt"]), self.dataset.pairs[index].name
-        pictures = []
-        for method, run in self.methods.items():
-            derained = rainy
-            if run is not None:
-                if self.count == 0:
-                    warm_up(run, rainy)
-                derained, seconds = timed(run, rainy, exemplar)
-                self.seconds[method].append(seconds)
-            pictures.append(as_bytes(derained[0]))
-            self.tables[method].add(name, None, measure(pictures[-1], clean))
+        pictures = [as_bytes(derained[0]) for derained, _ in done]
+        for method, picture, (_, seconds) in zip(self.methods, pictures, done, strict=True):
+            self.tables[method].add(name, None, measure(picture, clean))
+            self.seconds[method].append(seconds)
         if self.strips is not None and self.count < STRIPS:
             strip = side_by_side([*pictures, clean])
             write_picture(np.ascontiguousarray(strip[..., ::-1]), self.strips / f"{name}.png")

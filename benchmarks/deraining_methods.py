@@ -2,7 +2,7 @@
 
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -67,10 +67,11 @@ def _load_ours(path: Path, policy: str) -> Derain:
 
 
 @torch.inference_mode()
-def warm_up(run: Derain, rainy: Tensor) -> None:
-    """Run once on a corner of a picture, so that no picture pays for what happens once."""
+def warm_up(runs: Iterable[Derain], rainy: Tensor) -> None:
+    """Run each once on a corner of a picture, so that no picture pays for what happens once."""
     corner = rainy[..., :CORNER, :CORNER]
-    run(corner, corner)
+    for run in runs:
+        run(corner, corner)
 
 
 @torch.inference_mode()
