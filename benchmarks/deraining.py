@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.deraining Rain100H=datasets/rain100h/test --weights NAME --peer Rain100H=net_latest.pth`` gives
 one table a set. Numbers are those of `basicsr test` with the shipped option files: whole pictures, results rounded to
-8 bits, borders kept, mean over pictures, exemplars by the set's policy (``--exemplar``). A pair that cannot be read is
-left out for all methods and told; the exit code is then 1.
+8 bits, borders kept, mean over pictures, exemplars by the set's policy (``--exemplar``). A pair that cannot be read, or
+that one method cannot derain, is left out for all of them and told; the exit code is then 1.
 """
 
 import argparse
@@ -167,7 +167,7 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.ArgumentParser, argparse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure as the command line asks; return 1 if a pair could not be read.
+    """Measure as the command line asks; return 1 if a pair was left out.
 
     Tables and files are written after each set, so that what comes later costs nothing of what is done.
     """
