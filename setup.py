@@ -105,6 +105,10 @@ MANIFESTS = "msgnn_plugin.data.manifest_files"
 setup(
     packages=[*find_packages(include=["msgnn_plugin*"]), MANIFESTS],
     package_dir={MANIFESTS: "datasets/manifests"},
-    package_data={MANIFESTS: ["*.yml"], "msgnn_plugin.cli": ["*.html"]},
+    package_data={
+        MANIFESTS: ["*.yml"],
+        "msgnn_plugin.cli": ["*.html"],
+        "msgnn_plugin.weights": ["index.json", "*.safetensors", "*.md"],
+    },
     **extension(),
 )

@@ -92,23 +92,28 @@ def write(
     name: str, rows: list[Measurement], shapes: dict[str, object], arguments: argparse.Namespace, **more: object
 ) -> None:
     """Write the rows, what they were measured on, and ``more`` as it is to ``results/NAME-MACHINE.json``."""
+    protocol = (
+        f"one warm-up, then {arguments.rounds} rounds in which the contenders alternate in one process; median of "
+        "wall time, least CPU time of the process; memory: resident set of a fresh process each, at its peak, and "
+        "above what it was before the first run"
+    )
+    results = [asdict(row) for row in rows]
+    write_document(name, arguments.threads, shapes=shapes, protocol=protocol, results=results, **more)
+
+
+def write_document(name: str, threads: int, **content: object) -> None:
+    """Write facts of the machine and ``content`` as it is to ``results/NAME-MACHINE.json``."""
     facts = {
         "benchmark": name,
         "machine": {"cpu": cpu_model(), "cores": os.cpu_count(), "capability": torch.backends.cpu.get_cpu_capability()},
         "torch": torch.__version__,
         "compiled_ops": _extension.status(),
-        "threads": arguments.threads,
+        "threads": threads,
         "load_average": os.getloadavg()[0],
-        "shapes": shapes,
-        "protocol": (
-            f"one warm-up, then {arguments.rounds} rounds in which the contenders alternate in one process; median of "
-            "wall time, least CPU time of the process; memory: resident set of a fresh process each, at its peak, and "
-            "above what it was before the first run"
-        ),
     }
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}-{machine_name()}.json"
-    path.write_text(json.dumps({**facts, "results": [asdict(row) for row in rows], **more}, indent=2) + "\n")
+    path.write_text(json.dumps({**facts, **content}, indent=2) + "\n")
 
 
 def measure(job: str, contenders: list[Contender], rounds: int) -> list[Measurement]:

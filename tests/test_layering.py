@@ -17,6 +17,7 @@ ALLOWED = {
     "losses": {"losses", "ops"},
     "metrics": {"metrics"},
     "data": {"data"},
+    "weights": {"weights"},
     "curation": {"curation", "data"},
     # The package itself imports a network where one is asked for by name.
     "__init__": {"archs"},
@@ -24,10 +25,10 @@ ALLOWED = {
     "tiling": {"archs", "layers", "memory"},
     "restoration": {"archs", "data", "tiling"},
     "exporting": {"data", "exporting", "ops"},
-    "adapters": {"adapters", "archs", "layers", "losses", "metrics", "data", "ops", "tiling"},
+    "adapters": {"adapters", "archs", "layers", "losses", "metrics", "data", "ops", "tiling", "weights"},
     "cli": {
         *("__init__", "_extension", "cli", "adapters", "archs", "layers", "losses", "data", "ops"),
-        *("curation", "exporting", "metrics", "restoration", "tiling"),
+        *("curation", "exporting", "metrics", "restoration", "tiling", "weights"),
     },
 }
 # Names that the package offers beside its folders.

@@ -1,4 +1,4 @@
-"""Reading weights from disk without running code, and taking off the wrappers that toolboxes put around them."""
+"""Weights: read from disk without running code, taken out of the wrappers of toolboxes, put into half the bytes."""
 
 import pickle
 import re
@@ -34,6 +34,24 @@ def unwrap(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
         got = f"an entry {wrong!r} that is none" if state_dict else "no entry at all"
         raise ValueError(f"unwrap: `state_dict` must map names to tensors, got {got}.")
     return {PREFIXES.sub("", name): value for name, value in state_dict.items()}
+
+
+def halve(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return plain weights in float16; settings and exemplars, which are integers, stay as they are.
+
+    Networks that are built from these compute in float32.
+
+    Raises:
+        ValueError: If a value is beyond float16.
+    """
+    halved = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
+    wrong = next((name for name, value in halved.items() if not value.isfinite().all()), None)
+    if wrong is not None:
+        raise ValueError(
+            f"halve: `{wrong}` must hold numbers from -65504 to 65504, got {weights[wrong].abs().max():g}; keep these "
+            "weights in float32."
+        )
+    return halved
 
 
 def load_weights(path: str | Path) -> dict[str, Any]:

@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from msgnn_plugin.data.exemplar_bank import pack_bank
     from msgnn_plugin.data.rain_description import describe_rain
     from msgnn_plugin.data.retrieval import choose_covering
+    from msgnn_plugin.weights import weights_path
 
     for name in ("count", "size"):
         if getattr(args, name) < 1:
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     if args.seed < 0:
         raise ValueError(f"bank: `--seed` must be at least 0, got {args.seed}.")
     out = check_file("bank", "-o", args.out, suffixes=(".pth", ".safetensors"))
-    network = from_state_dict(load_weights(args.weights))
+    network = from_state_dict(load_weights(weights_path(args.weights)))
     if not network.use_exemplar:
         raise ValueError(f"bank: WEIGHTS must be of a network that uses exemplars, got another in {args.weights!r}.")
     paths = _find_pictures(args.pictures)

@@ -15,7 +15,13 @@ WAITING = 32
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments."""
-    parser.add_argument("--weights", nargs="+", metavar="FILE", help="weights to choose among, of any network of ours")
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        metavar="FILE",
+        help="weights to choose among, of any network of ours, or names that `basicsr weights` lists; without, its "
+        "default, if it has one",
+    )
     parser.add_argument(
         "--exemplars", metavar="DIR", help="rainy pictures: offers the one of them whose rain is most alike as exemplar"
     )
@@ -42,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
         1, for a server that ends by itself has failed.
     """
     _check(args)
+    weights = _find_weights(args.weights)
     with tempfile.TemporaryDirectory(prefix="basicsr-demo-", ignore_cleanup_errors=True) as folder:
         # Read by gradio as it is imported, and later.
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
@@ -57,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         port = open_port(args.host, args.port)
         with port:
             models = DemoModels(
-                args.weights,
+                weights,
                 device=args.device,
                 exemplars=args.exemplars,
                 jobs=args.jobs,
@@ -70,11 +77,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Raise where an argument is out of its range; warn where others than this machine's users are let in."""
-    from msgnn_plugin.cli.restore import NO_WEIGHTS
     from msgnn_plugin.data.image_file import MAX_PIXELS
 
-    if not args.weights:
-        raise ValueError(f"demo: {NO_WEIGHTS}")
     if not 0 <= args.port <= 65535:
         raise ValueError(f"demo: `--port` must be from 0 to 65535, got {args.port}.")
     if args.jobs < 1:
@@ -92,6 +96,17 @@ def _check(args: argparse.Namespace) -> None:
             "out to serve this machine alone.",
             stacklevel=2,
         )
+
+
+def _find_weights(given: list[str] | None) -> list[str]:
+    """Return the files of paths and names, or of the default where none are given."""
+    from msgnn_plugin.cli.restore import NO_WEIGHTS
+    from msgnn_plugin.weights import default_path, weights_path
+
+    found = [weights_path(name) for name in given] if given else [default_path()]
+    if None in found:
+        raise ValueError(f"demo: {NO_WEIGHTS}")
+    return list(map(str, found))
 
 
 def _is_loopback(host: str) -> bool:

@@ -12,7 +12,11 @@ FORMATS = ("onnx", "pt2")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments."""
-    parser.add_argument("weights", metavar="WEIGHTS", help="weights (.pth or .safetensors); they say which network")
+    parser.add_argument(
+        "weights",
+        metavar="WEIGHTS",
+        help="weights, or a name that `basicsr weights` lists; they say which network",
+    )
     parser.add_argument("-o", "--out", required=True, metavar="FILE", help="what to write, .onnx or .pt2")
     parser.add_argument("--format", choices=FORMATS, help="its format, where the name does not end in it")
     parser.add_argument(
@@ -32,11 +36,13 @@ def run(args: argparse.Namespace) -> int:
     kind = args.format or Path(args.out).suffix.removeprefix(".").lower()
     if kind not in FORMATS:
         raise ValueError(f"export: `--out` must end in .onnx or .pt2, or `--format` say which, got {args.out!r}.")
-    out = check_file("export", "--out", args.out, inputs=[args.weights])
     from msgnn_plugin.archs import from_state_dict, load_weights
     from msgnn_plugin.exporting import export_network
+    from msgnn_plugin.weights import weights_path
 
-    network = from_state_dict(load_weights(args.weights))
+    weights = weights_path(args.weights)
+    out = check_file("export", "--out", args.out, inputs=[weights])
+    network = from_state_dict(load_weights(weights))
     agreement = export_network(network, out, kind=kind, exemplar_input=args.exemplar_input)
     inputs = "rainy and exemplar" if args.exemplar_input else "rainy"
     sizes = ", ".join(f"{width}x{height}" for height, width in agreement.sizes)

@@ -13,7 +13,9 @@ SUFFIXES = (".png", ".svg", ".pdf")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments."""
     parser.add_argument("picture", metavar="PICTURE", help="rainy picture")
-    parser.add_argument("--weights", required=True, metavar="FILE", help="weights of MSGNN, ours or the authors'")
+    parser.add_argument(
+        "--weights", required=True, metavar="FILE", help="weights of MSGNN, or a name (`basicsr weights`)"
+    )
     parser.add_argument(
         "--at", required=True, metavar="X,Y", help="pixel of the picture, from its left and its top, from 0"
     )
@@ -39,12 +41,13 @@ def run(args: argparse.Namespace) -> int:
     from msgnn_plugin.data.atomic import atomic_path
     from msgnn_plugin.data.image_file import read_picture
     from msgnn_plugin.restoration import Restorer
+    from msgnn_plugin.weights import weights_path
 
     read = [args.picture, *filter(None, [args.exemplar])]
     out = check_file("graph", "-o", args.out, suffixes=SUFFIXES, inputs=read)
     rgb = read_picture(args.picture).rgb
     at = _parse_place(args.at, *rgb.shape[:2])
-    network = from_state_dict(load_weights(args.weights))
+    network = from_state_dict(load_weights(weights_path(args.weights)))
     if not isinstance(network, MSGNNArch):
         raise ValueError(
             f"graph: `--weights` must be of MSGNNArch, the network with a graph, got weights of "

@@ -21,6 +21,7 @@ SUBCOMMANDS = (
     "restore",
     "demo",
     "export",
+    "weights",
     "bank",
     "convert",
     "data",

@@ -3,6 +3,7 @@
 import argparse
 
 from msgnn_plugin.cli.outputs import check_file
+from msgnn_plugin.weights import weights_path
 
 NAME = "mmengine"
 HELP = "train and test as a config of mmengine says"
@@ -44,11 +45,13 @@ def run(args: argparse.Namespace) -> int:
             "--no-deps mmengine==0.10.7`."
         ) from error
     if args.action == "train":
+        weights = None if args.weights is None else str(weights_path(args.weights))
         pipelines.train(
-            args.config, settings=args.cfg_options, work_dir=args.work_dir, resume=args.resume, weights=args.weights
+            args.config, settings=args.cfg_options, work_dir=args.work_dir, resume=args.resume, weights=weights
         )
     elif args.action == "test":
-        pipelines.test(args.config, args.weights, settings=args.cfg_options, work_dir=args.work_dir)
+        weights = str(weights_path(args.weights))
+        pipelines.test(args.config, weights, settings=args.cfg_options, work_dir=args.work_dir)
     else:
         check_file("mmengine", "--output", args.output, suffixes=(".pth", ".safetensors"), inputs=[args.checkpoint])
         pipelines.export_weights(args.checkpoint, args.output)

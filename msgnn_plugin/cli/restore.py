@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgnn_plugin.cli.outputs import check_folder
+from msgnn_plugin.weights import default_path, weights_path
 
 if TYPE_CHECKING:
     from msgnn_plugin.data.picture_files import PictureJob
@@ -38,7 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="folder for the results, STEM.png, or -: the standard output, for the standard input",
     )
-    parser.add_argument("--weights", metavar="FILE", help="weights; the network is built from them")
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="weights, or a name that `basicsr weights` lists; without, its default, if it has one",
+    )
     parser.add_argument(
         "--model", choices=MODELS, help="family that the weights must be of (without it they say which they are of)"
     )
@@ -101,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0 when all are done, 1 when some failed; each of those is named on the standard error.
     """
+    args.weights = default_path() if args.weights is None else weights_path(args.weights)
     if args.weights is None:
         raise ValueError(f"restore: {NO_WEIGHTS}")
     if args.jobs < 1:
@@ -162,7 +168,7 @@ def _load(args: argparse.Namespace) -> "Restorer":
     if args.model is not None and not isinstance(network, FAMILIES[args.model]):
         raise ValueError(
             f"restore: `--weights` must be of {FAMILIES[args.model].__name__} with `--model {args.model}`, got weights "
-            f"of {type(network).__name__} in {args.weights!r}; leave `--model` out to take what they are."
+            f"of {type(network).__name__} in {str(args.weights)!r}; leave `--model` out to take what they are."
         )
     if args.exemplar != "auto" and not hasattr(network, "exemplar_bank"):
         raise ValueError(

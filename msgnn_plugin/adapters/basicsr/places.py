@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from msgnn_plugin.weights import read_index, weights_path
+
 DATA_KEYS = ("dataroot", "dataroot_lq", "dataroot_gt", "dataroot_clean", "exemplar_path")
 # What a user needs to hear about the sets that the shipped option files name. Links and layouts: datasets/README.md.
 KNOWN_SETS = {
@@ -91,6 +93,8 @@ def _data_folder(value: str, root: Path, where: str) -> Path:
 
 
 def _weights(value: str, root: Path, where: str) -> Path:
+    if value in read_index().weights:
+        return weights_path(value, root)
     path = Path(value).expanduser()
     path = path if path.is_absolute() else root / path
     # A run that was stopped before its first validation has no best weights yet.
