@@ -1,4 +1,4 @@
-"""PSNR, SSIM, time and memory of PReNet and of ours on the same pairs: the tables of docs/results.md.
+"""PSNR, SSIM, time and memory of PReNet and of ours, side by side on the same pairs.
 
 ``python -m benchmarks.deraining Rain100H=datasets/rain100h/test --weights NAME --peer Rain100H=net_latest.pth`` gives
 one table a set. Numbers are those of `basicsr test` with the shipped option files: whole pictures, results rounded to
