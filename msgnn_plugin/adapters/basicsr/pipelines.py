@@ -57,7 +57,8 @@ def _left_clean() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        traceback.clear_frames(error.__traceback__)  # they hold the model, see `init_dist.leave`
+        if init_dist.joined():
+            traceback.clear_frames(error.__traceback__)  # they hold the model, see `init_dist.leave`
         raise
     finally:
         _close_log()

@@ -60,9 +60,14 @@ def start(launcher: str, backend: str | None = None, port: int | None = None) ->
     dist.init_process_group(backend=backend, store=store, rank=rank, world_size=world_size, timeout=TIMEOUT)
 
 
+def joined() -> bool:
+    """Return whether this process is in a process group."""
+    return dist.is_available() and dist.is_initialized()
+
+
 def leave() -> None:
     """Leave the process group, if there is one; nothing wrapped by `DistributedDataParallel` may be in use any more."""
-    if not (dist.is_available() and dist.is_initialized()):
+    if not joined():
         return
     # A wrapper that outlives the group takes it along when it goes itself, and there torch 2.13 can stand still: it
     # waits, with Python's lock in hand, for threads of the group that want this lock.
