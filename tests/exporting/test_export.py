@@ -184,7 +184,7 @@ def test_comparison_counts_neighbours_apart_from_values():
     ("arguments", "sentence"),
     [
         (["w.pth", "-o", "n.engine"], r"`--out` must end in .onnx or .pt2, or `--format` say which, got 'n.engine'"),
-        (["none.pth", "-o", "n.pt2"], r"`path` must be a weights file \(.pth or .safetensors\), got 'none.pth'"),
+        (["none.pth", "-o", "n.pt2"], r"WEIGHTS must be a weights file .* or a name of shipped ones .*, got 'none"),
         (["w.pth", "-o", "n.pt2", "--exemplar-input"], "`--exemplar-input` must be left out .* NLCLGenerator without"),
         (["foreign.pth", "-o", "n.pt2"], "`state_dict` must hold weights of MSGNN or of an NLCL generator"),
         (["text.pth", "-o", "n.pt2"], "text.pth' must (be|hold)"),
